@@ -1,0 +1,24 @@
+"""Range checks with messages for people. Knows nothing of the rest; every room may use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def require(condition: bool, name: str, value: Any, allowed: str) -> None:
+    """Raise ``ValueError("<name>=<value>: must be <allowed>")`` unless ``condition`` holds.
+
+    >>> require(False, "temperature", -1.0, "> 0")
+    Traceback (most recent call last):
+    ...
+    ValueError: temperature=-1.0: must be > 0
+    """
+    if not condition:
+        raise ValueError(f"{name}={value!r}: must be {allowed}")
+
+
+def require_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raise ``ValueError`` that lists the choices unless ``value`` is one of them."""
+    choices = tuple(choices)
+    require(value in choices, name, value, "one of " + ", ".join(map(str, choices)))
