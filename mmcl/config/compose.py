@@ -1,0 +1,85 @@
+"""Composing configs from command lines, for single runs and whole sweeps, with errors in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mmcl.config.targets import unknown_choice, unknown_key
+from mmcl.errors import UserError
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def compose_one(name: str, overrides: Sequence[str]) -> DictConfig:
+    """The config ``name`` with ``overrides``; Hydra's own node is left out.
+
+    Raises:
+        UserError: Hydra cannot compose it.
+    """
+    return _compose(name, [o for o in overrides if not o.lstrip("+~").startswith("hydra")])
+
+
+def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose(name, list(overrides))
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise _for_people(name, overrides, error) from None
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """The jobs of a sweep: the product of every override's choices, as Hydra's basic sweeper makes them.
+
+    Raises:
+        UserError: an override that does not parse.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        grammar = "https://hydra.cc/docs/advanced/override_grammar/basic"
+        raise UserError(
+            f"overrides {' '.join(overrides)!r}: do not parse as KEY=VALUE ({_one_line(str(error))}); see {grammar}"
+        ) from None
+    # hydra.* overrides set the launcher and folders, not the jobs; Hydra checks them itself.
+    jobs = [o for o in parsed if not o.get_key_element().lstrip("+~").startswith("hydra")]
+    return [job for batch in BasicSweeper.split_arguments(jobs, max_batch_size=None) for job in batch]
+
+
+def _for_people(name: str, overrides: Sequence[str], error: Exception) -> UserError:
+    text = str(error)
+    found = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
+    if found:
+        # Compose without the override that failed, to see which keys stand where it points.
+        others = [o for o in overrides if not re.match(rf"[+~]*{re.escape(found[1])}(=|$)", o)]
+        if len(others) < len(overrides):
+            path, _, key = found[1].rpartition(".")
+            config = _compose(name, others)
+            while path and OmegaConf.select(config, path) is None:
+                path, _, key = path.rpartition(".")
+            node = OmegaConf.select(config, path) if path else config
+            if isinstance(node, DictConfig) and key not in node:
+                return unknown_key(path, key, [str(k) for k in node])
+    missing = re.search(r"Could not (?:load|find) '([\w/]+)/([^'/]+)'", text)
+    if missing:
+        group = CONF / missing[1]
+        choices = sorted(str(p.relative_to(group).with_suffix("")) for p in group.rglob("*.yaml"))
+        return unknown_choice(missing[1], missing[2], choices)
+    return UserError(_one_line(text))
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines()]
+    return "; ".join(line for line in lines if line and not line.startswith(("See https", "Set the", "^")))

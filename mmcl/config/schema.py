@@ -1,0 +1,145 @@
+"""What a whole config holds, checked before any work.
+
+``train.yaml`` and ``evaluate.yaml`` compose into plain mappings; :func:`validate_train` turns one into specs, one for
+each group, and back into a resolved config in which every default is written out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mmcl.checks import require
+from mmcl.config.targets import plain, structured, to_spec, unknown_key
+from mmcl.errors import UserError
+from mmcl.records.keys import run_key
+
+SINGLE = ("data", "encoder", "loss", "optimizer", "trainer")
+"""Groups of which a run has one."""
+
+MANY = ("evaluator", "callbacks", "logger")
+"""Groups of which a run has any number, by name."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The keys of ``train.yaml`` that belong to no group.
+
+    Args:
+        name: the experiment's name: the folder under ``runs/``.
+        seed: >= 0. The one dial of randomness.
+        batch_size: samples in the global batch, K >= 2; all others are a sample's negatives.
+        force: train again although a finished run stands there.
+        output: folder of single runs.
+    """
+
+    name: str = "numerical"
+    seed: int = 0
+    batch_size: int = 6144
+    force: bool = False
+    output: str = "runs"
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2: a sample needs a negative")
+        for name in ("name", "output"):
+            value = getattr(self, name)
+            require(bool(value) and "\0" not in value, name, value, "a path")
+
+
+@dataclass(frozen=True)
+class Train:
+    """A validated config: a spec for everything that it builds."""
+
+    run: Run
+    data: Any
+    encoder: Any
+    loss: Any
+    optimizer: Any
+    trainer: Any
+    evaluator: dict[str, Any]
+    callbacks: dict[str, Any]
+    logger: dict[str, Any]
+    resolved: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run_key(self) -> str:
+        return run_key(self.resolved)
+
+
+def container(config: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """``config`` as builtins with interpolations resolved."""
+    try:
+        values = OmegaConf.to_container(
+            config if isinstance(config, DictConfig) else OmegaConf.create(dict(config)),
+            resolve=True,
+            throw_on_missing=True,
+        )
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    assert isinstance(values, dict)
+    return {str(k): v for k, v in values.items()}
+
+
+def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
+    """Check every key, type, choice and range of a composed ``train`` config.
+
+    Raises:
+        UserError: for the first fault found: the key, the value, and what is allowed.
+    """
+    values = container(config)
+    known = {*SINGLE, *MANY, *(f for f in Run.__dataclass_fields__)}
+    for key in values:
+        if key not in known:
+            raise unknown_key("", key, known)
+    run = structured(Run, {k: v for k, v in values.items() if k in Run.__dataclass_fields__}, "")
+    single: dict[str, Any] = {}
+    for group in SINGLE:
+        if values.get(group) is None:
+            raise UserError(f"{group}: missing; choose one with {group}=NAME")
+        single[group] = to_spec(values[group], group)
+    many = {group: to_specs(values.get(group), group) for group in MANY}
+    targets = {group: values[group]["_target_"] for group in SINGLE}
+    resolved = {
+        **plain(run),
+        **{group: {"_target_": targets[group], **plain(single[group])} for group in SINGLE},
+        **{
+            group: {
+                name: {"_target_": values[group][name]["_target_"], **plain(spec)}
+                for name, spec in many[group].items()
+            }
+            for group in MANY
+        },
+    }
+    return Train(run, **single, **many, resolved=resolved)
+
+
+def to_specs(nodes: Any, group: str) -> dict[str, Any]:
+    """The specs of a group of which a run has any number."""
+    if nodes is None:
+        return {}
+    if not isinstance(nodes, Mapping):
+        raise UserError(f"{group}={nodes!r}: must be a mapping of named entries; choose with {group}=[NAME,...]")
+    return {str(name): to_spec(node, f"{group}.{name}") for name, node in nodes.items() if node is not None}
+
+
+def validate_evaluate(config: DictConfig) -> tuple[str, Any | None]:
+    """The run directory and the evaluators (``None``: those of the run) of a composed ``evaluate`` config.
+
+    Evaluators may refer to keys of the run, such as ``${batch_size}``, so they are checked with it, later.
+
+    Raises:
+        UserError: an unknown key, or no ``run_dir``.
+    """
+    known = ("run_dir", "evaluator")
+    for key in config:
+        if key not in known:
+            raise unknown_key("", str(key), known)
+    if OmegaConf.is_missing(config, "run_dir") or config["run_dir"] is None:
+        raise UserError("run_dir: missing; name a run directory with run_dir=runs/EXPERIMENT/KEY")
+    evaluator = OmegaConf.to_container(config["evaluator"]) if config.get("evaluator") is not None else None
+    return str(config["run_dir"]), evaluator

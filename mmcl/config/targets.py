@@ -1,0 +1,144 @@
+"""Which code a config may name, and what its node may hold.
+
+A node ``{_target_: package.Class, key: value, ...}`` is checked against the class it names: a dataclass gives the
+keys, their types, enums and (in ``__post_init__``) their ranges. So a component's schema stands beside its code,
+and adding one needs no registration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mmcl.errors import UserError
+
+ALLOWED = ("mmcl.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
+"""A ``_target_`` must begin with one of these: a config, perhaps somebody else's, must not run any code it likes."""
+
+
+def resolve_target(target: Any, key: str) -> type:
+    """The class that ``_target_`` names.
+
+    Raises:
+        UserError: outside the allow-list, by name or by where the object really lives; or not there; or no class.
+    """
+    allowed = ", ".join(prefix + "*" for prefix in ALLOWED)
+    refusal = f"{key}._target_={target}: refused; allowed are classes in {allowed}"
+    if not isinstance(target, str) or not target.startswith(ALLOWED):
+        raise UserError(refusal)
+    module_name, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{key}._target_={target}: not found ({error}); name a class, as module.Class") from None
+    home = f"{getattr(found, '__module__', '')}."
+    # mmcl.some_module.os would pass by name: what counts is where the object is defined.
+    if not isinstance(found, type) or not home.startswith(("mmcl.", "lightning.", "wandb.")):
+        raise UserError(refusal)
+    return found
+
+
+def unknown_key(path: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a key that is not there, with the nearest and all allowed ones."""
+    where = f"{path}.{name}" if path else name
+    return UserError(f"{where}: unknown key; {_suggest(name, known)}")
+
+
+def unknown_choice(group: str, name: str, choices: Iterable[str]) -> UserError:
+    """The error for an option that a config group does not have."""
+    return UserError(f"{group}={name}: unknown choice; {_suggest(name, choices)}")
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    known = sorted(k for k in known if not k.startswith("_"))
+    near = difflib.get_close_matches(name, known, n=1)
+    return (f"did you mean {near[0]}? " if near else "") + f"allowed: {', '.join(known) or 'none'}"
+
+
+def to_spec(node: Any, key: str) -> Any:
+    """The validated dataclass instance that ``node`` describes; ``key`` is its place in the config.
+
+    Raises:
+        UserError: naming the key, the value and what is allowed.
+    """
+    if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
+        raise UserError(f"{key}: must name its class in _target_, one of {', '.join(ALLOWED)}")
+    cls = resolve_target(node["_target_"], key)
+    values = {k: v for k, v in node.items() if k != "_target_"}
+    if dataclasses.is_dataclass(cls):
+        return structured(cls, values, key)
+    return External.of(node["_target_"], cls, values, key)
+
+
+@dataclasses.dataclass(frozen=True)
+class External:
+    """A class of a library, with keyword arguments checked against its signature."""
+
+    target: str
+    arguments: dict[str, Any]
+
+    @classmethod
+    def of(cls, target: str, found: type, arguments: dict[str, Any], key: str) -> External:
+        if not target.startswith("lightning."):
+            raise UserError(f"{key}._target_={target}: not a config class; name a dataclass with a build method")
+        parameters = inspect.signature(found).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            for name in arguments:
+                if name not in parameters:
+                    raise unknown_key(key, name, parameters)
+        return cls(target, arguments)
+
+    def build(self, *_: Any) -> Any:
+        return instantiate({"_target_": self.target, **self.arguments}, _convert_="all")
+
+
+def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:
+    """An instance of dataclass ``cls`` from plain ``values``, with types and ranges checked."""
+    fields = {f.name for f in dataclasses.fields(cls)}
+    for name in values:
+        if name not in fields:
+            raise unknown_key(key, str(name), fields)
+    try:
+        schema = _writable(OmegaConf.structured(cls))
+        merged = OmegaConf.merge(schema, OmegaConf.create(dict(values)))
+        spec = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise UserError(_type_message(error, schema, key)) from None
+    except ValueError as error:
+        raise UserError(f"{key}.{error}" if key else str(error)) from None
+    return spec
+
+
+def _writable(node: DictConfig) -> DictConfig:
+    """``node`` without the read-only flags that OmegaConf puts on frozen dataclasses, nested ones too."""
+    OmegaConf.set_readonly(node, None)
+    for key in node:
+        if not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            _writable(node[key])
+    return node
+
+
+def _type_message(error: OmegaConfBaseException, schema: DictConfig, key: str) -> str:
+    where = ".".join(part for part in (key, str(error.full_key or "")) if part)
+    cause = str(error).splitlines()[0]
+    nested = error.full_key or ""
+    if nested and "not in" in cause:
+        parent, _, name = str(nested).rpartition(".")
+        node = OmegaConf.select(schema, parent) if parent else schema
+        return str(unknown_key(f"{key}.{parent}" if parent else key, name, [str(k) for k in node]))
+    return f"{where}: {cause}"
+
+
+def plain(spec: Any) -> Any:
+    """A spec as builtins, every default included: what is printed is what runs."""
+    if isinstance(spec, External):
+        return dict(spec.arguments)
+    return OmegaConf.to_container(OmegaConf.structured(spec), resolve=True, enum_to_str=True)

@@ -1,0 +1,88 @@
+"""A training stream in which global batch k is a pure function of (seed, k)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import lightning.pytorch as pl
+
+from mmcl.random import Stream, generator
+from mmcl.worlds import Batch, World
+
+
+@dataclass(frozen=True)
+class BatchStream:
+    """Endless batches of fresh samples from ``world``, beginning with global batch ``start``.
+
+    Every rank draws the whole global batch and takes its rows of it, so that many devices see the batch that one
+    would, and a resumed run sees the batches that an uninterrupted one would. Sampling costs a few per cent of a
+    training step, which is what this exactness is paid with.
+
+    Args:
+        world: where samples come from.
+        seed: the run's seed; batch k comes from ``Stream.TRAIN`` of it, item k.
+        batch_size: rows of the global batch, K.
+        fresh: also draw an independent second batch of K rows, for losses whose negatives are fresh samples.
+        start: the first k.
+        rank, ranks: which rows to take: ``K / ranks`` of them, from row ``rank * K / ranks`` on.
+
+    Yields:
+        ``(batch, fresh batch or None)``.
+    """
+
+    world: World
+    seed: int
+    batch_size: int
+    fresh: bool = False
+    start: int = 0
+    rank: int = 0
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.ranks:
+            raise ValueError(
+                f"batch_size={self.batch_size}: must be divisible by the number of devices, {self.ranks}"
+            )
+
+    def batch(self, k: int) -> tuple[Batch, Batch | None]:
+        """Global batch ``k``: this rank's rows of it."""
+        rows = self.batch_size // self.ranks
+        mine = slice(self.rank * rows, (self.rank + 1) * rows)
+        if not self.fresh:
+            return self.world.sample(
+                self.batch_size, generator(self.seed, Stream.TRAIN, k)
+            ).rows(mine), None
+        # One draw of 2K rows costs less than two of K; rows are independent of each other either way.
+        both = self.world.sample(2 * self.batch_size, generator(self.seed, Stream.TRAIN, k))
+        second = slice(self.batch_size + mine.start, self.batch_size + mine.stop)
+        return both.rows(mine), both.rows(second)
+
+    def __iter__(self) -> Iterator[tuple[Batch, Batch | None]]:
+        k = self.start
+        while True:
+            yield self.batch(k)
+            k += 1
+
+
+class StreamingDataModule(pl.LightningDataModule):
+    """Feeds a :class:`BatchStream` to Lightning, starting at the step that the trainer has reached."""
+
+    def __init__(self, world: World, *, seed: int, batch_size: int, fresh: bool) -> None:
+        super().__init__()
+        self.world = world
+        self.seed = seed
+        self.batch_size = batch_size
+        self.fresh = fresh
+
+    def train_dataloader(self) -> BatchStream:
+        assert self.trainer is not None
+        return BatchStream(
+            self.world,
+            self.seed,
+            self.batch_size,
+            self.fresh,
+            start=self.trainer.global_step,
+            rank=self.trainer.global_rank,
+            ranks=self.trainer.world_size,
+        )

@@ -1,0 +1,55 @@
+"""The encoders of all modalities as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Encoders(nn.Module):
+    """Encodes every view by its own module: ``{name: (B, d_name)} -> {name: (B, D)}``.
+
+    Args:
+        modules: a module for each view; the same object for every view when they are ``shared``.
+        shared: whether one encoder serves all views (the paper's original setting, g_1 = g_2).
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], *, shared: bool) -> None:
+        super().__init__()
+        self.names = tuple(modules)
+        self.shared = shared
+        # A shared encoder is stored once, so that its weights stand once in a state_dict.
+        self.encoders = nn.ModuleDict({"shared": modules[self.names[0]]} if shared else dict(modules))
+
+    def forward(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if set(views) != set(self.names):
+            raise ValueError(f"views {sorted(views)}: the encoders are for {sorted(self.names)}")
+        return {name: self.encoders["shared" if self.shared else name](views[name]) for name in self.names}
+
+
+def build_encoders(
+    sizes: Mapping[str, int], make: Callable[[int], nn.Module], *, shared: bool, generator: torch.Generator
+) -> Encoders:
+    """Make an encoder for each view of ``sizes`` (name -> observation size), or one for all.
+
+    Initial weights come from torch's default initialisers, seeded by ``generator``; the global random state is
+    left as it was.
+
+    Raises:
+        ValueError: a shared encoder for views of different sizes.
+    """
+    if shared and len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"encoder.shared=true: needs views of one size, got {dict(sizes)}; use encoder.shared=false"
+        )
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if shared:
+            module = make(next(iter(sizes.values())))
+            modules = dict.fromkeys(sizes, module)
+        else:
+            modules = {name: make(size) for name, size in sizes.items()}
+    return Encoders(modules, shared=shared)

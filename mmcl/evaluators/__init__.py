@@ -1,0 +1,25 @@
+"""Evaluators: pure functions from representations and true factors to tidy rows. No Lightning, no Hydra."""
+
+from mmcl.evaluators.base import INTERVENTIONS, Evaluator, Objective, Representations, Row
+from mmcl.evaluators.classifiers import LogisticRegression, MLPClassifier
+from mmcl.evaluators.heldout_loss import HeldoutLoss
+from mmcl.evaluators.online import linear_r2
+from mmcl.evaluators.ridge import KernelRidge, LinearRegression, r2_score
+from mmcl.evaluators.run import BatchLike, run_evaluators
+
+__all__ = [
+    "INTERVENTIONS",
+    "BatchLike",
+    "Evaluator",
+    "HeldoutLoss",
+    "KernelRidge",
+    "LinearRegression",
+    "LogisticRegression",
+    "MLPClassifier",
+    "Objective",
+    "Representations",
+    "Row",
+    "linear_r2",
+    "r2_score",
+    "run_evaluators",
+]

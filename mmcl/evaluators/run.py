@@ -1,0 +1,96 @@
+"""Run several evaluators on one encoder: sample, encode, cache, evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mmcl.evaluators.base import Evaluator, Objective, Representations, Row
+
+# The factor that made the views, from which the ceiling is predicted, under each intervention.
+REFERENCES: Mapping[str, str] = MappingProxyType({"none": "content", "permute_content": "content_intervened"})
+
+
+class BatchLike(Protocol):
+    """Samples: views and factors by name, each with as many rows as were asked for."""
+
+    @property
+    def views(self) -> Mapping[str, Tensor]: ...
+
+    @property
+    def factors(self) -> Mapping[str, Tensor]: ...
+
+
+Sample = Callable[[int, str, str | None], BatchLike]
+Encode = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def encode_in_chunks(encode: Encode, views: Mapping[str, Tensor], chunk: int) -> dict[str, Tensor]:
+    """``encode`` applied to ``chunk`` rows of all views at a time, without gradients; name -> ``(N, D)``."""
+    n = len(next(iter(views.values())))
+    with torch.no_grad():
+        parts = [
+            encode({name: view[i : i + chunk] for name, view in views.items()}) for i in range(0, n, chunk)
+        ]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def run_evaluators(
+    evaluators: Mapping[str, Evaluator],
+    encode: Encode,
+    sample: Sample,
+    objective: Objective | None = None,
+    chunk: int = 4096,
+    on_progress: Callable[[int, int, str], None] | None = None,
+    references: Mapping[str, str] = REFERENCES,
+    device: torch.device | str = "cpu",
+) -> list[Row]:
+    """All rows of all evaluators, named after their keys.
+
+    ``sample(n, split, intervention)`` gives ``n`` samples; ``split`` is 'validation' (fits the predictors)
+    or 'test' (scores them), ``intervention`` is ``None`` where there is none. It is called once for each
+    ``(n, split, intervention)``, and the encodings are shared among evaluators. ``encode`` maps views to
+    encodings; eval mode and moving views to the encoder's device are the caller's. ``chunk``: rows encoded
+    at a time. ``on_progress(done, total, what)`` is called before each evaluation and once at the end.
+    ``references``: intervention -> factor for the ceiling; without that factor there is no ceiling, except
+    that an intervention must say what it made the views from. ``device``: where encodings are kept and
+    predictors are computed (float64, so not 'mps').
+
+    Raises ``ValueError`` when ``sample`` gives another number of rows, an intervention lacks its factor, or
+    encodings are not finite (see ``Representations``).
+    """
+    cache: dict[tuple[int, str, str], Representations] = {}
+
+    def representations(n: int, split: str, intervention: str) -> Representations:
+        key = (n, split, intervention)
+        if key not in cache:
+            batch = sample(n, split, None if intervention == "none" else intervention)
+            z = {name: h.to(device) for name, h in encode_in_chunks(encode, batch.views, chunk).items()}
+            result = Representations(z, {name: y.to(device) for name, y in batch.factors.items()})
+            if len(result) != n:
+                raise ValueError(f"sample({n}, {split!r}, {intervention!r}) gave {len(result)} encodings")
+            cache[key] = result
+        return cache[key]
+
+    jobs = [(name, e, intervention) for name, e in evaluators.items() for intervention in e.interventions]
+    rows: list[Row] = []
+    for done, (name, evaluator, intervention) in enumerate(jobs):
+        if on_progress is not None:
+            on_progress(done, len(jobs), f"{name} ({intervention})")
+        fit = representations(evaluator.n_fit, "validation", intervention)
+        test = representations(evaluator.n_test, "test", intervention)
+        reference = references.get(intervention)
+        if reference not in fit.factors:
+            if intervention != "none":
+                raise ValueError(f"intervention {intervention!r}: the samples have no factor {reference!r}")
+            reference = None
+        found = evaluator.evaluate(fit, test, reference, objective)
+        rows += [replace(row, evaluator=name, intervention=intervention) for row in found]
+    if on_progress is not None:
+        on_progress(len(jobs), len(jobs), "done")
+    return rows

@@ -1,0 +1,45 @@
+"""Objectives: one contrastive family, estimators of its limit, gathering of ranks. Knows only torch."""
+
+from mmcl.losses.align_max_ent import (
+    AlignMaxEnt,
+    AlignMaxEntLoss,
+    Entropy,
+    align_max_ent,
+    alignment,
+    kernel_entropy,
+    nearest_neighbour_entropy,
+)
+from mmcl.losses.contrastive import (
+    Contrastive,
+    ContrastiveLoss,
+    Negatives,
+    Normaliser,
+    Reduction,
+    candidate_count,
+    contrastive_loss,
+    contrastive_pair,
+)
+from mmcl.losses.distributed import gather_rows
+from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
+
+__all__ = [
+    "AlignMaxEnt",
+    "AlignMaxEntLoss",
+    "Contrastive",
+    "ContrastiveLoss",
+    "Entropy",
+    "Negatives",
+    "Normaliser",
+    "Reduction",
+    "Similarity",
+    "align_max_ent",
+    "alignment",
+    "candidate_count",
+    "contrastive_loss",
+    "contrastive_pair",
+    "gather_rows",
+    "kernel_entropy",
+    "nearest_neighbour_entropy",
+    "paired_similarity",
+    "pairwise_similarity",
+]

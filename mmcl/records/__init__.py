@@ -1,0 +1,1 @@
+"""What a run leaves behind: its key, its manifest, its files, written atomically. Knows nothing of the rest."""

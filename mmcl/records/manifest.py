@@ -1,0 +1,112 @@
+"""``manifest.json``: what a run is, where it stands, and where it came from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mmcl.records.files import write_json
+
+SCHEMA_VERSION = 1
+RUNNING, COMPLETED, FAILED, INTERRUPTED = "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED"
+PACKAGES = (
+    "mmcl",
+    "torch",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "scikit-learn",
+)
+
+
+class Manifest:
+    """The manifest of a run directory, kept on disk after every change.
+
+    Args:
+        run_dir: the run's directory.
+        values: its content; see ``docs/architecture.md`` for the fields.
+    """
+
+    def __init__(self, run_dir: Path, values: dict[str, Any]) -> None:
+        self.path = run_dir / "manifest.json"
+        self.values = values
+
+    @classmethod
+    def read(cls, run_dir: Path) -> Manifest | None:
+        """The manifest of ``run_dir``, or ``None`` where no run has begun.
+
+        Raises:
+            ValueError: the file is not a manifest that this version can read.
+        """
+        path = run_dir / "manifest.json"
+        if not path.exists():
+            return None
+        try:
+            values = json.loads(path.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path}: not valid JSON ({error}); delete the run directory and run again"
+            ) from None
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path}: schema_version={version!r}: must be {SCHEMA_VERSION}; "
+                "it was written by another version of mmcl, so evaluate it there or train again"
+            )
+        return cls(run_dir, values)
+
+    @property
+    def status(self) -> str:
+        return str(self.values["status"])
+
+    def update(self, **values: Any) -> None:
+        """Set fields and write the file."""
+        self.values.update(values)
+        write_json(self.path, self.values)
+
+
+def now() -> str:
+    """This moment in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Commit of the code in ``folder`` and whether tracked files differ from it; empty outside a repository."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident size that this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,203 @@
+"""One run at a glance: the table that a run ends with, and its ``figure.png``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from mmcl.reports.paper import PaperRow, find
+
+LINEAR = ("linear", "logistic")
+NONLINEAR = ("kernel_ridge", "mlp")
+INTERVENTION = "kernel_ridge_intervention"
+LABELS = {
+    "content": "content c",
+    "style": "style s",
+    "modality_specific": "modality-specific m",
+    "content_intervened": "intervened content c'",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a run recovered of one kind of factor: the mean over the modalities' own encodings."""
+
+    role: str
+    intervened: bool
+    metric: str
+    linear: float | None
+    nonlinear: float | None
+    chance: float | None
+    ceiling: float | None
+
+    @property
+    def label(self) -> str:
+        return LABELS.get(self.role, self.role)
+
+
+def summarise(results: pd.DataFrame) -> list[Line]:
+    """The rows of a run's table.
+
+    A modality's style and modality-specific factors are scored from that modality's own encoding, content from
+    every encoding; a line is the mean over them. ``results.csv`` has every encoding with every factor.
+    """
+    test = results[results.split.eq("test") & results.metric.isin(["r2", "accuracy"])]
+    role = test.target.str.partition(".")[0]
+    owner = test.target.str.partition(".")[2]
+    own = test[owner.eq("") | owner.eq(test.representation)].assign(role=role)
+    lines = []
+    for intervened, part in own.groupby(own.intervention.ne("none")):
+        order = ["content", "content_intervened", "style", "modality_specific"]
+        roles = [r for r in order if r in set(part.role)] + sorted(set(part.role) - set(order))
+        for name in roles:
+            rows = part[part.role.eq(name)]
+
+            def mean(column: str, evaluators: tuple[str, ...], rows: pd.DataFrame = rows) -> float | None:
+                values = rows[rows.evaluator.isin(evaluators)][column].dropna()
+                return float(values.mean()) if len(values) else None
+
+            nonlinear = (INTERVENTION,) if intervened else NONLINEAR
+            lines.append(
+                Line(
+                    role=str(name),
+                    intervened=bool(intervened),
+                    metric=str(rows.metric.iloc[0]),
+                    linear=mean("value", LINEAR),
+                    nonlinear=mean("value", nonlinear),
+                    chance=mean("chance", nonlinear),
+                    ceiling=mean("ceiling", nonlinear),
+                )
+            )
+    return lines
+
+
+def report(run_dir: Path, shown: Path) -> None:
+    """Print the table of the run in ``run_dir`` and write its ``figure.png``."""
+    config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    results = pd.read_csv(run_dir / "results.csv")
+    lines = summarise(results)
+    paper = find(config["data"])
+    console = Console()
+    console.print(_table(lines, paper, config))
+    losses = results[results.metric.eq("loss")].set_index("split").value
+    if len(losses):
+        console.print("Held-out loss: " + ", ".join(f"{split} {value:.3f}" for split, value in losses.items()))
+    seconds = manifest["timings_s"]
+    console.print(
+        f"{manifest['steps_done']} steps in {seconds['train']:.0f} s, evaluation {seconds['evaluate']:.0f} s, "
+        f"peak memory {manifest['peak_memory_bytes'] / 2**30:.1f} GiB"
+    )
+    figure = draw(run_dir, lines, paper, config)
+    console.print(f"Results: {shown / 'results.csv'}   Figure: {shown / figure.name}", soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _table(lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) -> Table:
+    table = Table(
+        title=f"{config['name']}, seed {config['seed']}: how well encodings predict each factor",
+        caption="R² (accuracy for discrete factors), mean over the modalities' own encodings. "
+        "Ceiling: predicted from the true content instead of an encoding."
+        + (f" Paper: {paper.table}, mean ± std of 3 seeds." if paper else ""),
+    )
+    table.add_column("factor", no_wrap=True)
+    for name in ("linear", "nonlinear", "chance", "ceiling", "paper"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for before, line in zip([None, *lines], lines, strict=False):
+        if line.intervened and not (before and before.intervened):
+            table.add_section()
+            table.add_row("[i]under the intervention c → c'[/i]")
+        reference = paper.text(line.role) if paper and not line.intervened else "–"
+        table.add_row(
+            line.label,
+            *(_number(v) for v in (line.linear, line.nonlinear, line.chance, line.ceiling)),
+            reference,
+        )
+    return table
+
+
+def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) -> Path:
+    """Write ``figure.png``: scores by factor beside the paper's row, and the learning curve."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from mmcl.records.files import write_bytes
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    shown = [line for line in lines if not line.intervened]
+    bars: list[tuple[str, list[float | None], str]] = [
+        ("linear", [line.linear for line in shown], "#9ecae1"),
+        ("nonlinear", [line.nonlinear for line in shown], "#2171b5"),
+        ("ceiling: from true content", [line.ceiling for line in shown], "#d9d9d9"),
+    ]
+    width = 0.2
+    for i, (label, values, colour) in enumerate(bars):
+        places = [k + (i - 1.5) * width for k in range(len(shown))]
+        left.bar(places, [v if v is not None else 0.0 for v in values], width, label=label, color=colour)
+    if paper:
+        known = [(k, paper.values[line.role]) for k, line in enumerate(shown) if line.role in paper.values]
+        left.bar(
+            [k + 1.5 * width for k, _ in known],
+            [mean for _, (mean, _) in known],
+            width,
+            yerr=[spread for _, (_, spread) in known],
+            capsize=3,
+            label=f"paper, {paper.table}",
+            color="#fdae6b",
+        )
+    left.axhline(0, color="black", linewidth=0.8)
+    left.set_xticks(range(len(shown)), [line.label for line in shown])
+    left.set_ylim(min(-0.05, *(v for _, vs, _ in bars for v in vs if v is not None)) if shown else 0, 1.18)
+    left.set_ylabel(" / ".join(sorted({"R²" if line.metric == "r2" else "accuracy" for line in shown})))
+    left.set_title("What the encodings predict")
+    left.legend(ncols=2, fontsize=8, loc="upper right")
+    left.spines[["top", "right"]].set_visible(False)
+    _draw_curve(run_dir, right)
+    figure.suptitle(f"{config['name']}, seed {config['seed']}")
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    plt.close(figure)
+    path = run_dir / "figure.png"
+    write_bytes(path, buffer.getvalue())
+    return path
+
+
+def _draw_curve(run_dir: Path, axis: Any) -> None:
+    path = run_dir / "metrics.csv"
+    axis.set_title("Learning curve")
+    axis.set_xlabel("step")
+    axis.spines["top"].set_visible(False)
+    if not path.exists():
+        axis.text(0.5, 0.5, "no metrics.csv (logger=none)", ha="center", transform=axis.transAxes)
+        return
+    metrics = pd.read_csv(path)
+    loss = metrics[metrics.name.eq("loss")]
+    axis.plot(loss.step, loss.value, color="#636363", linewidth=0.8, label="training loss")
+    axis.set_ylabel("training loss")
+    scores = metrics[metrics.name.str.endswith("_r2")]
+    handles, labels = axis.get_legend_handles_labels()
+    if len(scores):
+        twin = axis.twinx()
+        for name, rows in scores.groupby("name"):
+            label = f"{str(name).removesuffix('_r2')} R² (linear, online)"
+            twin.plot(rows.step, rows.value, color="#2171b5", marker=".", label=label)
+        twin.set_ylim(0, 1)
+        twin.set_ylabel("R²")
+        twin.spines["top"].set_visible(False)
+        more = twin.get_legend_handles_labels()
+        handles, labels = handles + more[0], labels + more[1]
+    axis.legend(handles, labels, fontsize=8, loc="center right")

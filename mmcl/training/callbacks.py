@@ -1,0 +1,162 @@
+"""Callbacks: checkpoints that survive anything, the online content R^2, a guard against divergence."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from torch import Tensor
+
+from mmcl.checks import require
+from mmcl.evaluators import linear_r2
+from mmcl.random import Stream, generator
+from mmcl.training.context import Context
+from mmcl.training.module import DivergedError
+from mmcl.worlds import World
+
+
+class Stop:
+    """Turns SIGINT and SIGTERM into a wish that training honours at the end of a step.
+
+    A second signal ends the process at once, as signals do.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen while the block runs; what handled the signals before handles them after."""
+        before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
+
+
+class Resumable(Callback):
+    """Keeps ``checkpoints/last.ckpt`` so that a run that ends early goes on where it stopped.
+
+    It is saved every ``every_n_steps`` and when a stop is wished for, each time under a temporary name first:
+    whenever the process dies, the file holds one whole checkpoint.
+    """
+
+    def __init__(self, path: Path, every_n_steps: int, stop: Stop) -> None:
+        self.path = path
+        self.every_n_steps = every_n_steps
+        self.stop = stop
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        stopping = self.stop.signal is not None
+        if stopping:
+            trainer.should_stop = True
+        if stopping or trainer.global_step % self.every_n_steps == 0:
+            self.save(trainer)
+
+    def save(self, trainer: pl.Trainer) -> None:
+        temporary = self.path.with_suffix(".tmp")
+        try:
+            trainer.save_checkpoint(temporary)
+            temporary.replace(self.path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+class GuardDivergence(Callback):
+    """Ends a run whose loss is NaN or infinite, naming the step, instead of training on noise.
+
+    The loss is looked at every ``every_n_steps``: on an accelerator each look waits for the device.
+    """
+
+    def __init__(self, every_n_steps: int) -> None:
+        self.every_n_steps = every_n_steps
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, *__: Any
+    ) -> None:
+        if trainer.global_step % self.every_n_steps == 0:
+            loss = float(outputs["loss"])
+            if not torch.isfinite(torch.tensor(loss)):
+                raise DivergedError(
+                    f"loss={loss} at step {trainer.global_step}: training diverged; "
+                    "lower optimizer.lr, raise the warm-up, or set trainer.gradient_clip_val"
+                )
+
+
+class OnlineR2(Callback):
+    """Logs how well the encodings predict a factor linearly, on a fixed held-out sample, as training goes."""
+
+    def __init__(self, world: World, seed: int, factor: str, n_samples: int, every_n_steps: int) -> None:
+        batch = world.sample(n_samples, generator(seed, Stream.PROBE))
+        self.views = batch.views
+        self.target: Tensor = batch.factors[factor]
+        self.name = f"{factor}_r2"
+        self.every_n_steps = every_n_steps
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every_n_steps or not trainer.is_global_zero:
+            return
+        z = module.encoders({name: x.to(module.device) for name, x in self.views.items()})
+        scores = [linear_r2(h.float().cpu(), self.target) for h in z.values()]
+        value = sum(scores) / len(scores)
+        module.log(self.name, value, prog_bar=True, logger=False, rank_zero_only=True)
+        for logger in trainer.loggers:
+            logger.log_metrics({self.name: value}, step=trainer.global_step - 1)
+
+
+@dataclass(frozen=True)
+class ProgressBarConf:
+    """Config of Lightning's Rich progress bar.
+
+    Args:
+        refresh_rate: steps between updates, >= 1.
+    """
+
+    refresh_rate: int = 20
+
+    def __post_init__(self) -> None:
+        require(self.refresh_rate >= 1, "refresh_rate", self.refresh_rate, ">= 1")
+
+    def build(self, context: Context) -> Callback:
+        return RichProgressBar(refresh_rate=self.refresh_rate)
+
+
+@dataclass(frozen=True)
+class OnlineR2Conf:
+    """Config of :class:`OnlineR2`.
+
+    Args:
+        factor: a continuous factor of the world.
+        n_samples: held-out samples, half to fit and half to score, >= 4.
+        every_n_steps: >= 1.
+    """
+
+    factor: str = "content"
+    n_samples: int = 2048
+    every_n_steps: int = 250
+
+    def __post_init__(self) -> None:
+        require(self.n_samples >= 4, "n_samples", self.n_samples, ">= 4")
+        require(self.every_n_steps >= 1, "every_n_steps", self.every_n_steps, ">= 1")
+
+    def build(self, context: Context) -> Callback | None:
+        factors = context.world.sample(2, generator(context.seed, Stream.PROBE)).factors
+        require(self.factor in factors, "callbacks.online_r2.factor", self.factor, f"one of {sorted(factors)}")
+        if not factors[self.factor].is_floating_point():
+            return None  # a discrete factor has no R^2; the evaluators score it at the end
+        return OnlineR2(context.world, context.seed, self.factor, self.n_samples, self.every_n_steps)

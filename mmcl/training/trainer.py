@@ -1,0 +1,77 @@
+"""Config of Lightning's Trainer: the keys that an experiment sets, with their ranges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+
+from mmcl.checks import require, require_choice
+
+
+class Precision(Enum):
+    """``fp32`` throughout, or encoders in bfloat16 (``bf16_mixed``); objectives run in float32 in both."""
+
+    fp32 = "32-true"
+    bf16_mixed = "bf16-mixed"
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How long and on what to train.
+
+    Args:
+        max_steps: optimizer steps, >= 1.
+        precision: see :class:`Precision`.
+        gradient_clip_val: largest 2-norm of the gradient, > 0, or ``None`` for no clipping.
+        accelerator: as Lightning's: auto, cpu, gpu, mps, ...
+        threads: CPU threads, or ``None`` for torch's default. Results are bitwise equal for equal threads.
+        log_every_n_steps: steps between rows of ``metrics.csv``, >= 1.
+        checkpoint_every_n_steps: steps between saves of ``checkpoints/last.ckpt``, >= 1.
+
+    Raises:
+        ValueError: a value outside its range.
+    """
+
+    max_steps: int = 300_000
+    precision: Precision = Precision.fp32
+    gradient_clip_val: float | None = None
+    accelerator: str = "auto"
+    threads: int | None = None
+    log_every_n_steps: int = 25
+    checkpoint_every_n_steps: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "log_every_n_steps", "checkpoint_every_n_steps"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        require(self.threads is None or self.threads >= 1, "threads", self.threads, ">= 1, or null")
+        clip = self.gradient_clip_val
+        require_choice("accelerator", self.accelerator, ("auto", "cpu", "gpu", "cuda", "mps", "tpu"))
+        require(clip is None or 0 < clip < math.inf, "gradient_clip_val", clip, "> 0 and finite, or null")
+
+    def build(self, run_dir: Path, callbacks: list[Callback], loggers: list[Logger]) -> pl.Trainer:
+        return pl.Trainer(
+            # The stream is endless. One epoch of max_steps batches lets the progress bar know the end.
+            max_steps=self.max_steps,
+            max_epochs=1,
+            limit_train_batches=self.max_steps,
+            precision=self.precision.value,
+            gradient_clip_val=self.gradient_clip_val,
+            accelerator=self.accelerator,
+            devices=1,
+            log_every_n_steps=self.log_every_n_steps,
+            default_root_dir=run_dir,
+            callbacks=callbacks,
+            logger=loggers or False,
+            enable_checkpointing=False,  # callbacks.Resumable owns checkpoints
+            enable_model_summary=False,
+            enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            limit_val_batches=0,
+        )

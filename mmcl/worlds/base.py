@@ -1,0 +1,106 @@
+"""What every world offers: batches of views with their factors, the factors' roles, a hashable state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Role = Literal["content", "style", "modality_specific"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Observations and the factors that made them, row by row.
+
+    Shapes: ``views[name]: (n, d_name)`` float; ``factors[name]: (n, k)``, float where the factor is
+    continuous and int64 (one column of class indices per component) where it is discrete.
+
+    Raises ``ValueError`` if there is no view, or if the tensors differ in their number of rows.
+    """
+
+    views: dict[str, Tensor]
+    factors: dict[str, Tensor]
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise ValueError("views={}: must hold at least one view")
+        rows = {name: len(tensor) for name, tensor in (*self.views.items(), *self.factors.items())}
+        if len(set(rows.values())) != 1:
+            raise ValueError(f"rows={rows}: must be the same for every view and factor")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.views.values())))
+
+    def rows(self, rows: slice) -> Batch:
+        """The batch of the given rows (tensors share memory with this one, as slices do)."""
+        return Batch(
+            views={name: view[rows] for name, view in self.views.items()},
+            factors={name: factor[rows] for name, factor in self.factors.items()},
+        )
+
+
+@dataclass(frozen=True)
+class FactorRole:
+    """What a factor is in the generative process.
+
+    ``role``: 'content' (the same in every modality), 'style' (may change across modalities) or
+    'modality_specific'. ``modality``: the view whose factor it is; None for content, which all views share.
+    ``classes``: the number of classes of each component of a discrete factor (chance accuracy is 1 /
+    classes); None for a continuous one.
+    """
+
+    role: Role
+    modality: str | None = None
+    classes: int | None = None
+
+
+@runtime_checkable
+class World(Protocol):
+    """A data-generating process with known factors. All it draws comes from the generator passed in."""
+
+    @property
+    def views(self) -> dict[str, int]:
+        """Name of each view -> its observation size."""
+        ...
+
+    @property
+    def roles(self) -> dict[str, FactorRole]:
+        """Name of each factor of a batch sampled without intervention -> its role."""
+        ...
+
+    def sample(self, n: int, generator: torch.Generator, intervention: str | None = None) -> Batch:
+        """Draw ``n`` samples: a pure function of the world's state, ``n`` and the generator's state."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The tensors that, with the config, make this world and no other."""
+        ...
+
+
+def world_hash(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 (64 hex digits) of a world's state: its names, dtypes, shapes and raw bytes.
+
+    Taken in the order of the names, it depends neither on a file format nor on the order, device or memory
+    layout of the tensors. Two states that differ in one bit of one value differ in their hash (so -0.0 and
+    0.0 count as different).
+
+    >>> world_hash({"a": torch.zeros(2)}) == world_hash({"a": torch.zeros(2)})
+    True
+    >>> world_hash({"a": torch.zeros(2)}) == world_hash({"a": torch.zeros(1, 2)})
+    False
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        payload = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+        # repr() quotes the name and the header's length is fixed by the payload's, so no two states read
+        # alike.
+        header = f"{name!r} {tensor.dtype} {tuple(tensor.shape)} {len(payload)}\n"
+        digest.update(header.encode())
+        digest.update(payload)
+    return digest.hexdigest()

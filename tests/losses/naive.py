@@ -1,0 +1,63 @@
+"""The slow twin: the family by plain loops over rows and candidates, straight from the formula."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from mmcl.losses import Negatives, Normaliser, Reduction, Similarity
+
+
+def similarity_of(a: Tensor, b: Tensor, kind: Similarity, p: float) -> Tensor:
+    if kind is Similarity.negative_squared_euclidean:
+        return -sum((a[d] - b[d]) ** 2 for d in range(len(a)))  # type: ignore[return-value]
+    if kind is Similarity.negative_lp:
+        return -sum((a[d] - b[d]).abs() ** p for d in range(len(a)))  # type: ignore[return-value]
+    inner = sum(a[d] * b[d] for d in range(len(a)))
+    if kind is Similarity.cosine:
+        return inner / (a.dot(a).sqrt() * b.dot(b).sqrt())
+    return inner  # type: ignore[return-value]
+
+
+def one_direction(h1, h2, fresh1, kind, p, tau, negatives, positive_in, reduction, normaliser) -> Tensor:
+    losses = []
+    for i in range(len(h1)):
+        candidates = [h2[i]] if positive_in else []
+        for j in range(len(h1)):
+            if j != i and negatives in (Negatives.cross, Negatives.both):
+                candidates.append(h2[j])
+            if j != i and negatives in (Negatives.within, Negatives.both):
+                candidates.append(h1[j])
+        if negatives is Negatives.within_fresh:
+            candidates += list(fresh1)
+        total = sum(torch.exp(similarity_of(h1[i], c, kind, p) / tau) for c in candidates)
+        if normaliser is Normaliser.log_mean:
+            total = total / len(candidates)
+        losses.append(-similarity_of(h1[i], h2[i], kind, p) / tau + torch.log(total))
+    summed = sum(losses)
+    return summed / len(losses) if reduction is Reduction.mean else summed  # type: ignore[return-value]
+
+
+def naive_pair(
+    h1, h2, fresh1, fresh2, *, similarity, lp_exponent, temperature, negatives, positive_in_denominator,
+    symmetric, reduction, normaliser,
+) -> Tensor:  # fmt: skip
+    rest = (similarity, lp_exponent, temperature, negatives, positive_in_denominator, reduction, normaliser)
+    forward = one_direction(h1, h2, fresh1, *rest)
+    return (forward + one_direction(h2, h1, fresh2, *rest)) / 2 if symmetric else forward
+
+
+def naive_kernel_entropy(h: Tensor, bandwidth: float) -> Tensor:
+    rows, width = h.shape
+    logs = []
+    for i in range(rows):
+        density = 0.0
+        for j in range(rows):
+            if j != i:
+                square = ((h[i] - h[j]) ** 2).sum()
+                constant = (2 * math.pi * bandwidth**2) ** (-width / 2)
+                density = density + constant * torch.exp(-square / (2 * bandwidth**2)) / (rows - 1)
+        logs.append(torch.log(density))
+    return -sum(logs) / rows  # type: ignore[return-value]
