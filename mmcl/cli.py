@@ -82,7 +82,6 @@ def _hydra_main(name: str, job: Callable[[DictConfig], None]) -> None:
     arguments = sys.argv[1:]
     asks = any(a in HYDRA_QUESTIONS or a.startswith(("--cfg=", "--info=")) for a in arguments)
     try:
-        _quiet()
         _register_resolvers()
         if not asks:
             _preflight(name, arguments)
@@ -156,6 +155,7 @@ def _train_job(composed: DictConfig) -> None:
     multirun = str(hydra.mode).endswith("MULTIRUN")
     run_dir = Path(hydra.runtime.output_dir)
     shown = _relative(run_dir)
+    _quiet()  # after Lightning's import, which sets its own levels
     # SIGTERM outside training (which listens itself) ends a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -49,6 +49,10 @@ RESULT_COLUMNS = (
 )
 
 
+CALIBRATION = 16384
+"""Samples that an encoder may set its first layer from: it is part of what a seed means."""
+
+
 class InterruptedRun(Exception):
     """Training stopped early on a signal; the same command goes on from there."""
 
@@ -191,7 +195,9 @@ def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
 
 
 def _module(config: Train, world: World) -> ContrastiveModule:
-    encoders = config.encoder.build(world.views, generator(config.run.seed, Stream.INIT))
+    seed = config.run.seed
+    views = world.sample(CALIBRATION, generator(seed, Stream.INIT, 1)).views
+    encoders = config.encoder.build(views, generator(seed, Stream.INIT, 0))
     return ContrastiveModule(encoders, config.loss.build(), config.optimizer, config.trainer.max_steps)
 
 

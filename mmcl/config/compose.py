@@ -77,6 +77,8 @@ def _for_people(name: str, overrides: Sequence[str], error: Exception) -> UserEr
         group = CONF / missing[1]
         choices = sorted(str(p.relative_to(group).with_suffix("")) for p in group.rglob("*.yaml"))
         return unknown_choice(missing[1], missing[2], choices)
+    if isinstance(error, ValueError):  # Hydra's own parsing of group choices
+        text = f"overrides {' '.join(overrides)!r}: {text}"
     return UserError(_one_line(text))
 
 

@@ -26,6 +26,23 @@ MANY = ("evaluator", "callbacks", "logger")
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """Sample sizes that the evaluators refer to.
+
+    Args:
+        n_fit: fresh samples that fit a predictor, >= 2.
+        n_test: fresh samples that score it, >= 2.
+    """
+
+    n_fit: int = 20480
+    n_test: int = 20480
+
+    def __post_init__(self) -> None:
+        for name in ("n_fit", "n_test"):
+            require(getattr(self, name) >= 2, f"evaluation.{name}", getattr(self, name), ">= 2")
+
+
+@dataclass(frozen=True)
 class Run:
     """The keys of ``train.yaml`` that belong to no group.
 
@@ -35,6 +52,7 @@ class Run:
         batch_size: samples in the global batch, K >= 2; all others are a sample's negatives.
         force: train again although a finished run stands there.
         output: folder of single runs.
+        evaluation: sample sizes.
     """
 
     name: str = "numerical"
@@ -42,13 +60,14 @@ class Run:
     batch_size: int = 6144
     force: bool = False
     output: str = "runs"
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2: a sample needs a negative")
         for name in ("name", "output"):
             value = getattr(self, name)
-            require(bool(value) and "\0" not in value, name, value, "a path")
+            require(bool(value.strip()), name, value, "a folder's name")
 
 
 @dataclass(frozen=True)

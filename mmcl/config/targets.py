@@ -70,7 +70,7 @@ def to_spec(node: Any, key: str) -> Any:
         UserError: naming the key, the value and what is allowed.
     """
     if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
-        raise UserError(f"{key}: must name its class in _target_, one of {', '.join(ALLOWED)}")
+        raise UserError(f"{key}: has no _target_; choose a config of this name, such as {key.replace('.', '=[')}{']' if '.' in key else '=NAME'}, or name its class")
     cls = resolve_target(node["_target_"], key)
     values = {k: v for k, v in node.items() if k != "_target_"}
     if dataclasses.is_dataclass(cls):
@@ -133,7 +133,7 @@ def _type_message(error: OmegaConfBaseException, schema: DictConfig, key: str) -
     if nested and "not in" in cause:
         parent, _, name = str(nested).rpartition(".")
         node = OmegaConf.select(schema, parent) if parent else schema
-        return str(unknown_key(f"{key}.{parent}" if parent else key, name, [str(k) for k in node]))
+        return str(unknown_key(".".join(p for p in (key, parent) if p), name, [str(k) for k in node]))
     return f"{where}: {cause}"
 
 

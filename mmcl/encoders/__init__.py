@@ -2,5 +2,6 @@
 
 from mmcl.encoders.base import Encoders
 from mmcl.encoders.mlp import MLP, mlp
+from mmcl.encoders.whiten import Whiten
 
-__all__ = ["MLP", "Encoders", "mlp"]
+__all__ = ["MLP", "Encoders", "Whiten", "mlp"]

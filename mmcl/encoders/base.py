@@ -30,26 +30,31 @@ class Encoders(nn.Module):
 
 
 def build_encoders(
-    sizes: Mapping[str, int], make: Callable[[int], nn.Module], *, shared: bool, generator: torch.Generator
+    views: Mapping[str, Tensor],
+    make: Callable[[Tensor], nn.Module],
+    *,
+    shared: bool,
+    generator: torch.Generator,
 ) -> Encoders:
-    """Make an encoder for each view of ``sizes`` (name -> observation size), or one for all.
+    """Make an encoder for each view, or one for all.
 
-    Initial weights come from torch's default initialisers, seeded by ``generator``; the global random state is
-    left as it was.
+    Args:
+        views: name -> ``(n, d_name)``, a sample of each view: it gives the sizes, and first layers may be set from it.
+        make: an encoder for a sample of its view; when ``shared``, for the rows of all views.
+        shared: one encoder for all views.
+        generator: seeds torch's default initialisers; the global random state is left as it was.
 
     Raises:
         ValueError: a shared encoder for views of different sizes.
     """
+    sizes = {name: x.shape[1] for name, x in views.items()}
     if shared and len(set(sizes.values())) > 1:
-        raise ValueError(
-            f"encoder.shared=true: needs views of one size, got {dict(sizes)}; use encoder.shared=false"
-        )
+        raise ValueError(f"encoder.shared=true: needs views of one size, got {sizes}; use encoder.shared=false")
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if shared:
-            module = make(next(iter(sizes.values())))
-            modules = dict.fromkeys(sizes, module)
+            modules = dict.fromkeys(views, make(torch.cat(list(views.values()))))
         else:
-            modules = {name: make(size) for name, size in sizes.items()}
+            modules = {name: make(x) for name, x in views.items()}
     return Encoders(modules, shared=shared)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmcl.checks import require
 from mmcl.encoders.base import Encoders, build_encoders
+from mmcl.encoders.whiten import Whiten
 
 
 class Bound(nn.Module):
@@ -49,9 +50,10 @@ class MLP:
     Args:
         encoding_size: D, the number of output dimensions (>= 1); the number of content dimensions for
             block-identifiability (Theorem 1).
-        widths: hidden layer widths, in units of ``1`` or, with ``widths_times_input``, of the observation size.
+        widths: hidden layer widths; with ``widths_times_input``, in units of the observation size.
         widths_times_input: the paper's encoders scale with the observation size d: [10, 50, 50, 50, 50, 10] x d.
         slope: LeakyReLU's negative slope, in [0, 1].
+        whiten: whiten the observations first, by a fixed map set from a sample (see :class:`Whiten`).
         bound: range of the encodings, (-bound, bound)^D; ``None`` leaves them unbounded, as released.
         shared: one encoder for all modalities (the paper's original setting), or one for each.
 
@@ -63,6 +65,7 @@ class MLP:
     widths: list[int] = field(default_factory=lambda: [128, 128, 128, 128])
     widths_times_input: bool = False
     slope: float = 0.01
+    whiten: bool = False
     bound: float | None = None
     shared: bool = False
 
@@ -79,12 +82,17 @@ class MLP:
             self.bound is None or 0 < self.bound < math.inf, "bound", self.bound, "> 0 and finite, or null"
         )
 
-    def build(self, sizes: Mapping[str, int], generator: torch.Generator) -> Encoders:
-        """Encoders for views of the given ``sizes`` (name -> observation size)."""
+    def build(self, views: Mapping[str, Tensor], generator: torch.Generator) -> Encoders:
+        """Encoders for views of which a sample is given (name -> ``(n, d)``)."""
 
-        def make(size: int) -> nn.Module:
+        def make(sample: Tensor) -> nn.Module:
+            size = sample.shape[1]
             unit = size if self.widths_times_input else 1
-            widths = [size, *(unit * w for w in self.widths), self.encoding_size]
-            return mlp(widths, slope=self.slope, bound=self.bound)
+            network = mlp(
+                [size, *(unit * w for w in self.widths), self.encoding_size],
+                slope=self.slope,
+                bound=self.bound,
+            )
+            return nn.Sequential(Whiten(sample), *network) if self.whiten else network
 
-        return build_encoders(sizes, make, shared=self.shared, generator=generator)
+        return build_encoders(views, make, shared=self.shared, generator=generator)

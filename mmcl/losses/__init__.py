@@ -18,6 +18,7 @@ from mmcl.losses.contrastive import (
     candidate_count,
     contrastive_loss,
     contrastive_pair,
+    mean_squared_norm,
 )
 from mmcl.losses.distributed import gather_rows
 from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
@@ -38,6 +39,7 @@ __all__ = [
     "contrastive_loss",
     "contrastive_pair",
     "gather_rows",
+    "mean_squared_norm",
     "kernel_entropy",
     "nearest_neighbour_entropy",
     "paired_similarity",

@@ -236,6 +236,23 @@ def contrastive_loss(
     return torch.stack(losses).mean()
 
 
+def mean_squared_norm(z: Mapping[str, Tensor]) -> Tensor:
+    """The mean over rows and modalities of ``||z||^2``: name -> ``(K, D)`` gives a scalar.
+
+    With weight lambda beside a Euclidean contrastive loss it bounds the encodings softly. As the denominator
+    estimates an entropy (Eq. 5 of Daunhawer et al., 2023), ``lambda E||h||^2 - H(h)`` is, up to a constant,
+    KL(p_h || N(0, I / (2 lambda))): the encodings are drawn to a Gaussian of variance 1 / (2 lambda), as a
+    hard box draws them to its uniform distribution. Without either the entropy has no maximum, and encodings
+    grow until the finite batch is told apart, whatever they have left out.
+
+    >>> mean_squared_norm({"x1": torch.ones(4, 3), "x2": torch.zeros(4, 3)}).item()
+    1.5
+    """
+    with torch.autocast(device_type=next(iter(z.values())).device.type, enabled=False):
+        rows = full_precision(*z.values())
+        return torch.stack([h.square().sum(dim=1).mean() for h in rows]).mean()
+
+
 def _checked_fresh(name: str, fresh: Tensor | None, h1: Tensor) -> Tensor:
     if fresh is None:
         raise ValueError(
@@ -262,7 +279,9 @@ class Contrastive:
 
     * ``learned_temperature``: log tau becomes a parameter that starts at log ``temperature``,
     * ``temperature_min``, ``temperature_max``: 0 < min <= max, the range in which a learned tau is held; read
-      only when it is learned.
+      only when it is learned,
+    * ``norm_penalty``: lambda >= 0, adds lambda times the :func:`mean_squared_norm` of the encodings (times K
+      under ``Reduction.sum``). Not in the papers; see :func:`mean_squared_norm` for what it does.
 
     Raises ``ValueError`` that names the field for a value out of range (NaN and infinity included). Enum
     fields also take the name of a member.
@@ -279,8 +298,11 @@ class Contrastive:
     symmetric: bool = True
     reduction: Reduction = Reduction.mean
     normaliser: Normaliser = Normaliser.log_mean
+    norm_penalty: float = 0.0
 
     def __post_init__(self) -> None:
+        penalty = self.norm_penalty
+        require(0 <= penalty < math.inf, "norm_penalty", penalty, "a finite number >= 0")
         for name, members in (
             ("similarity", Similarity),
             ("negatives", Negatives),
@@ -337,7 +359,7 @@ class ContrastiveLoss(nn.Module):
         check_encodings(z)
         z = gathered(z)
         fresh = gathered(fresh) if fresh and self.needs_fresh_batch else None
-        return contrastive_loss(
+        loss = contrastive_loss(
             z,
             fresh,
             similarity=spec.similarity,
@@ -349,6 +371,10 @@ class ContrastiveLoss(nn.Module):
             reduction=spec.reduction,
             normaliser=spec.normaliser,
         )
+        if spec.norm_penalty == 0:
+            return loss
+        rows = len(next(iter(z.values()))) if spec.reduction is Reduction.sum else 1
+        return loss + spec.norm_penalty * rows * mean_squared_norm(z)
 
     def extra_repr(self) -> str:
         return repr(self.spec)

@@ -21,7 +21,7 @@ LABELS = {
     "content": "content c",
     "style": "style s",
     "modality_specific": "modality-specific m",
-    "content_intervened": "intervened content c'",
+    "content_intervened": "content c'",
 }
 
 
@@ -100,14 +100,14 @@ def report(run_dir: Path, shown: Path) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:.3f}".replace("-0.000", "0.000")
 
 
 def _table(lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) -> Table:
     table = Table(
         title=f"{config['name']}, seed {config['seed']}: how well encodings predict each factor",
         caption="R² (accuracy for discrete factors), mean over the modalities' own encodings. "
-        "Ceiling: predicted from the true content instead of an encoding."
+        "Ceiling: predicted from the content that made the views instead of an encoding."
         + (f" Paper: {paper.table}, mean ± std of 3 seeds." if paper else ""),
     )
     table.add_column("factor", no_wrap=True)
@@ -116,7 +116,7 @@ def _table(lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) ->
     for before, line in zip([None, *lines], lines, strict=False):
         if line.intervened and not (before and before.intervened):
             table.add_section()
-            table.add_row("[i]under the intervention c → c'[/i]")
+            table.add_row("[i]with c → c' (B.2)[/i]")
         reference = paper.text(line.role) if paper and not line.intervened else "–"
         table.add_row(
             line.label,

@@ -45,7 +45,7 @@ class ContrastiveModule(pl.LightningModule):
         z = self.encoders(batch.views)
         z_fresh = self.encoders(fresh.views) if fresh is not None else None
         loss: Tensor = self.objective(z, z_fresh)
-        self.log("loss", loss.detach(), prog_bar=True)
+        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -13,7 +13,7 @@ from torch import Tensor
 Role = Literal["content", "style", "modality_specific"]
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning moves the tensors of a batch to a device field by field
 class Batch:
     """Observations and the factors that made them, row by row.
 

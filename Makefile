@@ -1,0 +1,50 @@
+# `make help` lists the targets. Everything runs in .venv, which `make setup` makes once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXPERIMENT ?= numerical/quick
+SEED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-slow lint bench lock clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## make .venv and install the versions in requirements.lock (UV=1: with uv)
+
+# The lock is a constraints file: exact versions, of which each platform installs what it needs.
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; name a newer one: make setup PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	if [ -n "$(UV)" ]; then \
+		VIRTUAL_ENV=$(VENV) uv pip install --compile-bytecode -c requirements.lock -e '.[dev]'; \
+	else $(BIN)/python -m pip install --disable-pip-version-check -q -c requirements.lock -e '.[dev]'; fi
+	@touch $@
+
+run: $(STAMP)  ## train and evaluate one run: make run [EXPERIMENT=numerical/quick] [SEED=0]
+	$(BIN)/python train.py experiment=$(EXPERIMENT) seed=$(SEED)
+
+test: $(STAMP)  ## the fast tests
+	$(BIN)/python -m pytest -q
+
+test-slow: $(STAMP)  ## the slow ones: end to end, kill and resume, two processes
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(STAMP)  ## ruff, and mypy over the pure rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## speed, as ratios inside one run
+	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/kernel_ridge.py
+	$(BIN)/python benchmarks/step.py
+
+lock: $(STAMP)  ## write the versions of .venv into requirements.lock
+	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock
+
+clean:  ## remove .venv and caches; runs stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -1,0 +1,103 @@
+"""Every YAML that ships composes, validates, and says all its keys."""
+
+import dataclasses
+
+import pytest
+from omegaconf import OmegaConf
+
+from mmcl.config.compose import CONF, compose_one
+from mmcl.config.schema import MANY, SINGLE, validate_train
+from mmcl.config.targets import resolve_target
+from mmcl.records.keys import run_key
+
+CHOICES = [
+    (group, str(path.relative_to(CONF / group).with_suffix("")))
+    for group in (*SINGLE, *MANY, "experiment")
+    for path in sorted((CONF / group).rglob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES, ids=[f"{g}={c}" for g, c in CHOICES])
+def test_every_choice_composes_and_validates(group, choice):
+    value = f"[{choice}]" if group in MANY else choice
+    config = validate_train(compose_one("train", [f"{group}={value}"]))
+    assert config.resolved
+
+
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "experiment"])
+def test_every_yaml_shows_all_keys_of_its_class(group, choice):
+    value = f"[{choice}]" if group in MANY else choice
+    node = compose_one("train", [f"{group}={value}"])[group]
+    nodes = list(node.values()) if group in MANY else [node]
+    for n in nodes:
+        shown = set(n) - {"_target_"}
+        assert shown == {f.name for f in dataclasses.fields(resolve_target(n["_target_"], group))}
+
+
+@pytest.mark.parametrize("path", [p for p in CONF.rglob("*.yaml")], ids=lambda p: str(p.relative_to(CONF)))
+def test_every_defaults_list_says_where_its_own_values_come(path):
+    text = OmegaConf.load(path)
+    if isinstance(text.get("defaults"), object) and "defaults" in text:
+        assert "_self_" in text["defaults"]
+    assert path.read_text().startswith("#"), "begins with a comment that says what it is"
+
+
+def test_the_resolved_config_holds_every_default_and_is_stable():
+    config = validate_train(compose_one("train", ["experiment=smoke"]))
+    again = validate_train(config.resolved)
+    assert again.resolved == config.resolved
+    assert again.run_key == config.run_key
+    assert config.resolved["data"]["mixing_slope"] == 0.2
+    assert config.resolved["loss"]["similarity"] == "negative_squared_euclidean"
+
+
+def resolved(*overrides):
+    return validate_train(compose_one("train", ["experiment=smoke", *overrides])).resolved
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["seed=1", "batch_size=64", "data.causal=true", "encoder.bound=2.0", "loss=info_nce", "trainer.max_steps=7"],
+)
+def test_what_decides_the_weights_changes_the_run_key(override):
+    assert run_key(resolved(override)) != run_key(resolved())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=0",
+        "trainer.threads=1",
+        "trainer.log_every_n_steps=7",
+        "evaluator=[linear]",
+        "callbacks=[none]",
+        "name=other",
+        "output=elsewhere",
+        "force=true",
+    ],
+)
+def test_what_does_not_decide_them_leaves_it(override):
+    assert run_key(resolved(override)) == run_key(resolved())
+
+
+def test_seed_zero_is_a_seed():
+    assert run_key(resolved("seed=0")) != run_key(resolved("seed=1"))
+
+
+def test_numerical_paper_is_table_2a():
+    config = validate_train(compose_one("train", ["experiment=numerical/paper"])).resolved
+    assert config["batch_size"] == 6144
+    assert config["trainer"]["max_steps"] == 300_000
+    assert config["trainer"]["gradient_clip_val"] == 2.0
+    assert config["trainer"]["precision"] == "fp32"
+    assert config["optimizer"]["_target_"].endswith("Adam")
+    assert not config["optimizer"]["decoupled"]
+    assert config["optimizer"]["lr"] == 1e-4
+    assert config["loss"]["temperature"] == 1.0
+    assert config["loss"]["similarity"] == "negative_squared_euclidean"
+    assert config["loss"]["symmetric"]
+    assert config["encoder"]["widths"] == [10, 50, 50, 50, 50, 10]
+    assert config["data"]["condition_ratio"] == 1e-3
+    assert config["data"]["mixing_layers"] == 3
+    sizes = config["data"]["content_size"], config["data"]["style_size"], config["data"]["modality_specific_sizes"]
+    assert sizes == (5, 5, [5, 5])

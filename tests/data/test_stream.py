@@ -1,0 +1,56 @@
+from itertools import islice
+
+import pytest
+import torch
+
+from mmcl.data import BatchStream
+from mmcl.random import Stream, generator
+from mmcl.worlds import LatentVariableModel
+
+
+@pytest.fixture(scope="module")
+def world():
+    return LatentVariableModel(condition_ratio=0.2, condition_draws=50).draw(generator(0, Stream.WORLD))
+
+
+def test_batch_k_is_a_function_of_seed_and_k_alone(world):
+    stream = BatchStream(world, seed=3, batch_size=8)
+    walked = [b for b, _ in islice(stream, 5)]
+    jumped = stream.batch(4)[0]
+    resumed = next(iter(BatchStream(world, seed=3, batch_size=8, start=4)))[0]
+    for name in ("x1", "x2"):
+        assert torch.equal(walked[4].views[name], jumped.views[name])
+        assert torch.equal(walked[4].views[name], resumed.views[name])
+    assert not torch.equal(walked[3].views["x1"], walked[4].views["x1"])
+    assert not torch.equal(BatchStream(world, seed=4, batch_size=8).batch(4)[0].views["x1"], jumped.views["x1"])
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_ranks_rows_put_together_are_the_global_batch(world, fresh):
+    whole = BatchStream(world, seed=0, batch_size=12, fresh=fresh).batch(7)
+    parts = [
+        BatchStream(world, seed=0, batch_size=12, fresh=fresh, rank=r, ranks=3).batch(7) for r in range(3)
+    ]
+    for i in range(2 if fresh else 1):
+        for name in ("x1", "x2"):
+            assert torch.equal(torch.cat([p[i].views[name] for p in parts]), whole[i].views[name])
+        assert len(whole[i]) == 12
+
+
+def test_the_fresh_batch_shares_no_row_with_the_batch(world):
+    batch, fresh = BatchStream(world, seed=0, batch_size=16, fresh=True).batch(0)
+    distances = torch.cdist(batch.factors["content"], fresh.factors["content"])
+    assert distances.min() > 0
+    assert BatchStream(world, seed=0, batch_size=16).batch(0)[1] is None
+
+
+def test_a_batch_that_does_not_divide_among_devices_is_refused(world):
+    with pytest.raises(ValueError, match="batch_size=10"):
+        BatchStream(world, seed=0, batch_size=10, ranks=3)
+
+
+def test_streams_of_one_seed_are_unlike(world):
+    draws = {s: world.sample(4, generator(0, s)).views["x1"] for s in Stream}
+    for a in Stream:
+        for b in Stream:
+            assert (a == b) == torch.equal(draws[a], draws[b])
