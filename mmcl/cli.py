@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from mmcl.config.schema import Train
+
+BEGAN = time.time()
 
 HYDRA_QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion")
 """Flags that ask Hydra something and run no job."""
@@ -41,7 +44,7 @@ def evaluate() -> None:
 
 
 def main() -> None:
-    """``mmcl check [-m] overrides``: compose and validate, and run nothing."""
+    """``mmcl check [-m] OVERRIDES`` and ``mmcl collect RUN_DIRS -o FOLDER``."""
     import argparse
 
     parser = argparse.ArgumentParser(prog="mmcl", description="Tools around train.py and evaluate.py.")
@@ -49,7 +52,13 @@ def main() -> None:
     check_parser = commands.add_parser("check", help="compose and validate a train.py command; run nothing")
     check_parser.add_argument("-m", "--multirun", action="store_true", help="the overrides are a sweep")
     check_parser.add_argument("overrides", nargs="*", help="as for train.py, such as seed=1,2 or loss=nt_xent")
+    collect_parser = commands.add_parser("collect", help="finished runs as one table and figure")
+    collect_parser.add_argument("run_dirs", nargs="+", type=Path, help="run directories, such as runs/quick/*")
+    collect_parser.add_argument("--output", "-o", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
+    if arguments.command == "collect":
+        _collect(arguments.run_dirs, arguments.output)
+        return
     try:
         jobs = check(arguments.overrides, multirun=arguments.multirun)
     except UserError as error:
@@ -57,6 +66,19 @@ def main() -> None:
     for config, overrides in jobs:
         print(f"{config.run.name}/{config.run_key}  {' '.join(overrides)}")
     print(f"ok: {len(jobs)} job(s), {len({c.run_key for c, _ in jobs})} distinct run(s)")
+
+
+def _collect(run_dirs: list[Path], output: Path) -> None:
+    from mmcl.reports.collect import collect
+
+    for run_dir in run_dirs:
+        if not (run_dir / "results.csv").exists():
+            fail(f"{run_dir}: no finished run there (no results.csv); name run directories, such as runs/quick/*", 2)
+    try:
+        runs = collect(run_dirs, output)
+    except (ValueError, OSError) as error:
+        fail(_describe(error))
+    print(f"{len(runs)} run(s) in {output}: results.csv, runs.csv, table.md, seeds.png")
 
 
 def check(overrides: list[str], *, multirun: bool) -> list[tuple[Train, list[str]]]:
@@ -159,7 +181,8 @@ def _train_job(composed: DictConfig) -> None:
     # SIGTERM outside training (which listens itself) ends a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        experiment.train(validate_train(composed), run_dir, list(hydra.overrides.task))
+        began = time.time() if multirun else BEGAN
+        experiment.train(validate_train(composed), run_dir, list(hydra.overrides.task), began)
         report(run_dir, shown)
         return
     except experiment.InterruptedRun as stopped:

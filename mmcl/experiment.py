@@ -62,8 +62,14 @@ class InterruptedRun(Exception):
         self.step = step
 
 
-def train(config: Train, run_dir: Path, overrides: list[str]) -> Manifest:
+def train(config: Train, run_dir: Path, overrides: list[str], began: float | None = None) -> Manifest:
     """Bring the run in ``run_dir`` to its end, from wherever it stands.
+
+    Args:
+        config: the validated config.
+        run_dir: the run's directory; made if it is not there.
+        overrides: the command's overrides, for the record.
+        began: ``time.time()`` when the process began, so that the recorded wall time has its imports in it.
 
     A finished run is left as it is, but for evaluators whose config changed. A run that stopped early goes on at its
     last checkpoint, and ends with the weights that an uninterrupted run would have, bitwise on one CPU.
@@ -72,6 +78,7 @@ def train(config: Train, run_dir: Path, overrides: list[str]) -> Manifest:
         InterruptedRun: SIGINT or SIGTERM arrived.
         UserError, ValueError, OSError: with a message for people.
     """
+    began = time.time() if began is None else began
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir):
         if config.run.force:
@@ -110,7 +117,8 @@ def train(config: Train, run_dir: Path, overrides: list[str]) -> Manifest:
             _fit(config, run_dir, world, manifest)
         _evaluate(config, run_dir, manifest, keep_current=True)
         if not done:
-            manifest.update(status=COMPLETED, ended=records.now())
+            # Of this attempt; an interrupted run's earlier ones are in timings_s.
+            manifest.update(status=COMPLETED, ended=records.now(), wall_s=round(time.time() - began, 1))
     return manifest
 
 
@@ -194,7 +202,8 @@ def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
     return restored
 
 
-def _module(config: Train, world: World) -> ContrastiveModule:
+def make_module(config: Train, world: World) -> ContrastiveModule:
+    """Encoders and objective with their initial weights, a function of config and world alone."""
     seed = config.run.seed
     views = world.sample(CALIBRATION, generator(seed, Stream.INIT, 1)).views
     encoders = config.encoder.build(views, generator(seed, Stream.INIT, 0))
@@ -203,7 +212,7 @@ def _module(config: Train, world: World) -> ContrastiveModule:
 
 def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None:
     """Train to the last step and save ``encoders.pt``, from the last checkpoint if there is one."""
-    module = _module(config, world)
+    module = make_module(config, world)
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
     checkpoint.parent.mkdir(exist_ok=True)
     start = 0
@@ -320,7 +329,7 @@ def _rows(
 ) -> list[Row]:
     """Rows of ``evaluators``, from the files of ``run_dir`` alone."""
     world = _world(config, run_dir, manifest)
-    module = _module(config, world)
+    module = make_module(config, world)
     path = run_dir / "encoders.pt"
     remedy = "copy the file of the original run, or train again with force=true"
     try:

@@ -122,6 +122,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
             raise UserError(f"{group}: missing; choose one with {group}=NAME")
         single[group] = to_spec(values[group], group)
     many = {group: to_specs(values.get(group), group) for group in MANY}
+    _check_together(single["loss"], many["evaluator"])
     targets = {group: values[group]["_target_"] for group in SINGLE}
     resolved = {
         **plain(run),
@@ -135,6 +136,19 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
         },
     }
     return Train(run, **single, **many, resolved=resolved)
+
+
+def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
+    """Rules that no component can check alone."""
+    if not getattr(loss, "needs_fresh_batch", False):
+        return
+    for name, evaluator in evaluators.items():
+        batch = getattr(evaluator, "batch_size", None)
+        if batch is not None and min(evaluator.n_fit, evaluator.n_test) < 2 * batch:
+            raise UserError(
+                f"evaluator.{name}: n_fit={evaluator.n_fit} and n_test={evaluator.n_test}: must be >= 2 x "
+                f"batch_size={batch} with a loss whose negatives come from a fresh batch"
+            )
 
 
 def to_specs(nodes: Any, group: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from mmcl.checks import require, require_choice
 
 INTERVENTIONS = ("none", "permute_content")
 
-Objective = Callable[[dict[str, Tensor]], Tensor]
+Objective = Callable[..., Tensor]
+"""``objective(encodings)``, or ``objective(encodings, fresh)`` where its ``needs_fresh_batch`` is true."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class HeldoutLoss:
     so values are comparable at equal ``batch_size`` only, and a last, smaller batch is left out. ``n_fit``,
     ``n_test``: samples, >= ``batch_size``. Raises ``ValueError`` naming a bad field.
 
+    An objective whose ``needs_fresh_batch`` is true is given each batch with the next one as its fresh batch.
+
     Departure: the paper averages over 2,000 samples, here ``n_fit``, so that encodings are shared with the
     other evaluators. ``chance`` is ``None``: the loss of collapsed encodings is known for some objectives
     only (0 for InfoNCE with log-mean). Only without interventions: the objective knows no intervened content.
@@ -59,10 +61,21 @@ class HeldoutLoss:
             if batches == 0:
                 raise ValueError(f"{len(samples)} {split} samples: must be >= batch_size = {self.batch_size}")
             losses = []
+            fresh = bool(getattr(objective, "needs_fresh_batch", False))
+            if fresh and batches < 2:
+                raise ValueError(
+                    f"{len(samples)} {split} samples: must be >= 2 batches of {self.batch_size}, "
+                    "as the objective's negatives come from a fresh batch"
+                )
             with torch.no_grad():
                 for i in range(batches):
-                    rows_of_batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
-                    losses.append(float(objective({name: z[rows_of_batch] for name, z in samples.z.items()})))
+                    batch = self._batch(samples, i)
+                    # Batches are independent of each other, so the next one serves as this one's fresh batch.
+                    losses.append(
+                        float(objective(batch, self._batch(samples, (i + 1) % batches)))
+                        if fresh
+                        else float(objective(batch))
+                    )
             value = math.fsum(losses) / batches
             if not math.isfinite(value):
                 raise ValueError(f"the objective on the {split} split is {value}")
@@ -80,3 +93,7 @@ class HeldoutLoss:
                 )
             )
         return rows
+
+    def _batch(self, samples: Representations, i: int) -> dict[str, torch.Tensor]:
+        rows = slice(i * self.batch_size, (i + 1) * self.batch_size)
+        return {name: z[rows] for name, z in samples.z.items()}

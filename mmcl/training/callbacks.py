@@ -69,7 +69,7 @@ class Resumable(Callback):
     def save(self, trainer: pl.Trainer) -> None:
         temporary = self.path.with_suffix(".tmp")
         try:
-            trainer.save_checkpoint(temporary)
+            trainer.save_checkpoint(temporary, weights_only=False)  # optimizer and loop state too
             temporary.replace(self.path)
         except BaseException:
             temporary.unlink(missing_ok=True)

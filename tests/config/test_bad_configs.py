@@ -65,6 +65,12 @@ BAD = [
 ]
 
 
+def test_rules_between_groups(cli):
+    result = cli("mmcl", "check", "experiment=smoke", "loss=release_numerical", "evaluation.n_fit=63")
+    assert result.code == 2
+    assert "evaluator.heldout_loss: n_fit=63" in result.err
+
+
 @pytest.mark.parametrize(("override", "words"), BAD, ids=[b[0] for b in BAD])
 def test_a_bad_override_fails_in_one_line_before_any_work(cli, tmp_path, override, words):
     result = cli("mmcl", "check", "experiment=smoke", override)

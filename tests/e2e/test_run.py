@@ -1,6 +1,5 @@
 """A whole run in this process: train, evaluate, records, and every way in which its files can be wrong."""
 
-import csv
 import json
 import os
 import shutil
@@ -11,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+
+from mmcl.records.files import read_csv
 
 SMOKE = ("experiment=smoke", "callbacks=[online_r2]", "callbacks.online_r2.every_n_steps=20")
 
@@ -288,7 +289,7 @@ def test_a_disk_without_room(cli, small_disk):
     fails(cli("train.py", *SMOKE, "output=disk"), "disk", "No space left")
 
 
-@pytest.mark.parametrize("size", ["48k", "96k", "160k", "256k"])
+@pytest.mark.parametrize("size", ["48k", "96k", "160k"])
 def test_a_disk_that_fills_up_while_the_run_writes(cli, small_disk, size):
     """Whatever write it is that fails, the run says so, leaves no temporary file, and ends well with more room."""
     folder = small_disk(size)
@@ -299,7 +300,7 @@ def test_a_disk_that_fills_up_while_the_run_writes(cli, small_disk, size):
     result = cli("train.py", *SMOKE, "output=disk")
     assert result.code == 0, result.err
     run = only("disk/smoke/*")
-    steps = [int(r["step"]) for r in csv.DictReader((run / "metrics.csv").open()) if r["name"] == "loss"]
+    steps = [int(r["step"]) for r in read_csv(run / "metrics.csv") if r["name"] == "loss"]
     assert steps == list(range(5, 41, 5))
 
 

@@ -187,3 +187,19 @@ def test_heldout_loss_refuses_what_it_cannot_measure() -> None:
         HeldoutLoss(batch_size=16).evaluate(samples, samples, None, squared_distance)
     with pytest.raises(ValueError, match="validation split is nan"):
         HeldoutLoss(batch_size=4).evaluate(samples, samples, None, squared_distance)  # 0 / 0
+
+
+def test_an_objective_with_fresh_negatives_gets_the_next_batch():
+    class Objective:
+        needs_fresh_batch = True
+
+        def __call__(self, z, fresh):
+            return z["a"].mean() + 100 * fresh["a"].mean()
+
+    z = torch.arange(6, dtype=torch.float64)[:, None]
+    samples = Representations({"a": z}, {"content": z})
+    rows = HeldoutLoss(n_fit=6, n_test=6, batch_size=2).evaluate(samples, samples, None, Objective())
+    # batches (0,1), (2,3), (4,5): means .5, 2.5, 4.5, each once as the batch and once as the fresh one
+    assert [row.value for row in rows] == pytest.approx([2.5 + 250, 2.5 + 250])
+    with pytest.raises(ValueError, match="2 batches"):
+        HeldoutLoss(n_fit=4, n_test=4, batch_size=4).evaluate(samples, samples, None, Objective())

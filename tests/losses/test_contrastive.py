@@ -375,3 +375,28 @@ def test_random_points_of_the_grid_through_the_spec():
         h1, h2, f1, f2 = four()
         found = Contrastive(**options).build()({"a": h1, "b": h2}, {"a": f1, "b": f2})
         torch.testing.assert_close(found, contrastive_pair(h1, h2, f1, f2, **options))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0, 1e3])
+@pytest.mark.parametrize("outlier", [False, True])
+@pytest.mark.parametrize("excluded", [False, True])
+def test_one_exponential_for_both_directions_is_exact_also_where_columns_underflow(scale, outlier, excluded):
+    # An outlying partner makes a column whose logits all lie far below their rows' largest.
+    h1, h2 = scale * sample(9, 3), scale * sample(9, 3, seed=1)
+    if outlier:
+        h2[4] += 1e4
+    h1, h2 = (h.requires_grad_() for h in (h1, h2))
+    loss = contrastive_pair(h1, h2, positive_in_denominator=not excluded)
+    s = -(h1[:, None] - h2[None]).square().sum(dim=2)
+    if excluded:
+        masked = s.masked_fill(torch.eye(9, dtype=torch.bool), -math.inf)
+    else:
+        masked = s
+    count = 8 if excluded else 9
+    rows, columns = masked.logsumexp(dim=1), masked.logsumexp(dim=0)
+    expected = (0.5 * (rows + columns) - s.diagonal()).mean() - math.log(count)
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
+    for got, want in zip(
+        torch.autograd.grad(loss, [h1, h2]), torch.autograd.grad(expected, [h1, h2]), strict=True
+    ):
+        torch.testing.assert_close(got, want, rtol=1e-7, atol=1e-9)

@@ -1,0 +1,62 @@
+"""``numerical/paper`` to the letter: its first steps, against a plain float64 computation of Eq. 4."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from mmcl.config.compose import compose_one
+from mmcl.config.schema import validate_train
+from mmcl.experiment import train
+from mmcl.losses import ContrastiveLoss, contrastive_loss
+
+pytestmark = pytest.mark.slow
+
+
+def printed_eq_4(h1, h2):
+    """Eq. 2 in both directions and their mean, as printed: sums over the batch and over the candidates; float64."""
+    h1, h2 = h1.double(), h2.double()
+    s = -torch.cdist(h1, h2, compute_mode="donot_use_mm_for_euclid_dist").square()
+    return 0.5 * sum(-(x.diagonal() - torch.logsumexp(x, dim=1)).sum() for x in (s, s.T)).item()
+
+
+def test_the_first_twenty_losses(tmp_path, monkeypatch):
+    seen = []
+    forward = ContrastiveLoss.forward
+
+    def recording(self, z, fresh=None):
+        loss = forward(self, z, fresh)
+        seen.append(({name: h.detach().clone() for name, h in z.items()}, loss.item()))
+        return loss
+
+    monkeypatch.setattr(ContrastiveLoss, "forward", recording)
+    config = validate_train(
+        compose_one(
+            "train",
+            [
+                "experiment=numerical/paper",
+                "trainer.max_steps=20",
+                "trainer.log_every_n_steps=1",
+                "callbacks=[none]",
+                "evaluator=[linear]",
+                "evaluation.n_fit=64",
+                "evaluation.n_test=64",
+            ],
+        )
+    )
+    train(config, tmp_path, [])
+    assert len(seen) == 20
+    logged = pd.read_csv(tmp_path / "metrics.csv")
+    assert list(logged[logged.name == "loss"].step) == list(range(1, 21))
+    k = config.run.batch_size
+    assert k == 6144
+    for (z, loss), row in zip(seen, logged[logged.name == "loss"].value, strict=True):
+        assert loss == pytest.approx(row)
+        printed = printed_eq_4(z["x1"], z["x2"])
+        # Our convention: the mean over the batch and the log-mean over the candidates.
+        assert loss == pytest.approx(printed / k - math.log(k), abs=2e-5)
+        # And the exact relation the other way round.
+        summed = contrastive_loss(z, reduction=type(config.loss.reduction).sum, normaliser=type(config.loss.normaliser).log_sum)
+        assert summed.item() == pytest.approx(printed, rel=2e-6)
+        assert k * (loss + math.log(k)) == pytest.approx(printed, rel=2e-5)

@@ -1,0 +1,79 @@
+"""Which way imports run: docs/architecture.md draws it, this holds it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "mmcl"
+
+# room -> the parts of mmcl and the heavy libraries that it may import
+BASE = {"checks"}
+ALLOWED: dict[str, set[str]] = {
+    "checks": set(),
+    "errors": set(),
+    "random": {"torch", "numpy"},
+    "worlds": BASE | {"torch", "numpy", "scipy"},
+    "encoders": BASE | {"torch"},
+    "losses": BASE | {"torch"},
+    "evaluators": BASE | {"torch", "numpy", "sklearn"},
+    "records": {"torch"},
+    "data": BASE | {"torch", "lightning", "worlds", "random"},
+    "training": BASE | {"torch", "lightning", "worlds", "random", "encoders", "losses", "evaluators", "records"},
+    "reports": {"records", "pandas", "matplotlib", "rich", "yaml"},
+    "config": BASE | {"errors", "records", "hydra", "omegaconf"},
+    "experiment": {
+        "torch", "yaml", "rich", "omegaconf", "checks", "errors", "random", "config", "data", "worlds",
+        "training", "evaluators", "records",
+    },
+    "cli": {"errors", "config", "experiment", "reports", "records", "hydra", "omegaconf"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}  # fmt: skip
+LIBRARIES = {
+    "torch", "numpy", "scipy", "sklearn", "lightning", "hydra", "omegaconf", "pandas", "matplotlib", "rich", "yaml",
+    "wandb", "torchvision",
+}  # fmt: skip
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide which room is meant"
+            base = node.module or ""
+            names = [f"{base}.{a.name}" for a in node.names] if base == "mmcl" else [base]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "mmcl":
+                found.add(parts[1])
+            elif parts[0] in LIBRARIES:
+                found.add(parts[0])
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert imports(path) - {room} <= ALLOWED[room]
+
+
+def test_the_reader_of_imports_sees_them():
+    assert imports(PACKAGE / "cli.py") >= {"errors", "experiment", "reports"}
+    assert imports(PACKAGE / "training" / "module.py") >= {"lightning", "encoders", "worlds"}
+
+
+def test_only_config_builds_objects_with_hydra():
+    users = [p for p in FILES if "hydra.utils" in p.read_text()]
+    assert [str(p.relative_to(PACKAGE)) for p in users] == ["config/targets.py"]
+
+
+def test_the_drawn_rooms_are_the_rooms_there_are():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    for room in ALLOWED:
+        if not room.startswith("__"):
+            assert f"`{room}`" in page, room
