@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 
 
-def compare(name: str, ours: Callable[[], object], other: Callable[[], object], label: str, repeats: int = 7) -> None:
+def compare(
+    name: str, ours: Callable[[], object], other: Callable[[], object], label: str, repeats: int = 7
+) -> None:
     """Print medians of ``ours`` and ``other`` and how many times longer ``other`` takes.
 
     The two alternate, so that a slower moment of the machine hits both.

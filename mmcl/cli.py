@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 BEGAN = time.time()
 
-HYDRA_QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion")
+HYDRA_QUESTIONS = (
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--version",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--shell-completion",
+)
 """Flags that ask Hydra something and run no job."""
 
 
@@ -51,9 +61,13 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     check_parser = commands.add_parser("check", help="compose and validate a train.py command; run nothing")
     check_parser.add_argument("-m", "--multirun", action="store_true", help="the overrides are a sweep")
-    check_parser.add_argument("overrides", nargs="*", help="as for train.py, such as seed=1,2 or loss=nt_xent")
+    check_parser.add_argument(
+        "overrides", nargs="*", help="as for train.py, such as seed=1,2 or loss=nt_xent"
+    )
     collect_parser = commands.add_parser("collect", help="finished runs as one table and figure")
-    collect_parser.add_argument("run_dirs", nargs="+", type=Path, help="run directories, such as runs/quick/*")
+    collect_parser.add_argument(
+        "run_dirs", nargs="+", type=Path, help="run directories, such as runs/quick/*"
+    )
     collect_parser.add_argument("--output", "-o", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
     if arguments.command == "collect":
@@ -73,7 +87,10 @@ def _collect(run_dirs: list[Path], output: Path) -> None:
 
     for run_dir in run_dirs:
         if not (run_dir / "results.csv").exists():
-            fail(f"{run_dir}: no finished run there (no results.csv); name run directories, such as runs/quick/*", 2)
+            fail(
+                f"{run_dir}: no finished run there (no results.csv); name run directories, such as runs/quick/*",
+                2,
+            )
     try:
         runs = collect(run_dirs, output)
     except (ValueError, OSError) as error:
@@ -150,7 +167,9 @@ def _writable(folder: Path) -> None:
         write_bytes(probe, b"0")
         probe.unlink()
     except OSError as error:
-        raise UserError(f"output={folder}: cannot be written ({error.strerror}); choose another with output=FOLDER") from None
+        raise UserError(
+            f"output={folder}: cannot be written ({error.strerror}); choose another with output=FOLDER"
+        ) from None
 
 
 def _register_resolvers() -> None:

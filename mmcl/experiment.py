@@ -284,9 +284,7 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
 def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, keep_current: bool) -> None:
     """Write ``results.csv``: rows of every evaluator; with ``keep_current``, made anew only where its key changed."""
     path = run_dir / "results.csv"
-    keys = {
-        name: evaluation_key(node) for name, node in config.resolved["evaluator"].items()
-    }
+    keys = {name: evaluation_key(node) for name, node in config.resolved["evaluator"].items()}
     kept: list[dict[str, Any]] = []
     if keep_current and path.exists():
         kept = [r for r in read_csv(path) if keys.get(r["evaluator"]) == r["evaluation_key"]]
@@ -324,9 +322,7 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, keep_current:
 
 
 @torch.no_grad()
-def _rows(
-    config: Train, run_dir: Path, manifest: Manifest, evaluators: Mapping[str, Any]
-) -> list[Row]:
+def _rows(config: Train, run_dir: Path, manifest: Manifest, evaluators: Mapping[str, Any]) -> list[Row]:
     """Rows of ``evaluators``, from the files of ``run_dir`` alone."""
     world = _world(config, run_dir, manifest)
     module = make_module(config, world)
@@ -339,7 +335,9 @@ def _rows(
     except FileNotFoundError:
         raise UserError(f"{path}: missing; {remedy}") from None
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged or of another encoder ({str(error).splitlines()[0]}); {remedy}") from None
+        raise UserError(
+            f"{path}: damaged or of another encoder ({str(error).splitlines()[0]}); {remedy}"
+        ) from None
     module.eval()
     streams = {"validation": Stream.VALIDATION, "test": Stream.TEST}
 
@@ -348,7 +346,11 @@ def _rows(
         return world.sample(n, random, intervention=intervention)
 
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), transient=True
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        transient=True,
     ) as progress:
         task = progress.add_task("evaluate")
 
@@ -356,4 +358,3 @@ def _rows(
             progress.update(task, completed=done, total=total, description=f"evaluate: {what}")
 
         return run_evaluators(evaluators, module.encoders, sample, module.objective, on_progress=show)
-

@@ -156,7 +156,9 @@ def to_specs(nodes: Any, group: str) -> dict[str, Any]:
     if nodes is None:
         return {}
     if not isinstance(nodes, Mapping):
-        raise UserError(f"{group}={nodes!r}: must be a mapping of named entries; choose with {group}=[NAME,...]")
+        raise UserError(
+            f"{group}={nodes!r}: must be a mapping of named entries; choose with {group}=[NAME,...]"
+        )
     return {str(name): to_spec(node, f"{group}.{name}") for name, node in nodes.items() if node is not None}
 
 

@@ -38,7 +38,9 @@ def resolve_target(target: Any, key: str) -> type:
     try:
         found = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"{key}._target_={target}: not found ({error}); name a class, as module.Class") from None
+        raise UserError(
+            f"{key}._target_={target}: not found ({error}); name a class, as module.Class"
+        ) from None
     home = f"{getattr(found, '__module__', '')}."
     # mmcl.some_module.os would pass by name: what counts is where the object is defined.
     if not isinstance(found, type) or not home.startswith(("mmcl.", "lightning.", "wandb.")):
@@ -70,7 +72,9 @@ def to_spec(node: Any, key: str) -> Any:
         UserError: naming the key, the value and what is allowed.
     """
     if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
-        raise UserError(f"{key}: has no _target_; choose a config of this name, such as {key.replace('.', '=[')}{']' if '.' in key else '=NAME'}, or name its class")
+        group, _, name = key.partition(".")
+        choice = f"{group}=[{name}]" if name else f"{group}=NAME"
+        raise UserError(f"{key}: has no _target_; choose a config, such as {choice}, or name its class")
     cls = resolve_target(node["_target_"], key)
     values = {k: v for k, v in node.items() if k != "_target_"}
     if dataclasses.is_dataclass(cls):
@@ -88,7 +92,9 @@ class External:
     @classmethod
     def of(cls, target: str, found: type, arguments: dict[str, Any], key: str) -> External:
         if not target.startswith("lightning."):
-            raise UserError(f"{key}._target_={target}: not a config class; name a dataclass with a build method")
+            raise UserError(
+                f"{key}._target_={target}: not a config class; name a dataclass with a build method"
+            )
         parameters = inspect.signature(found).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             for name in arguments:

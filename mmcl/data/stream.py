@@ -50,9 +50,7 @@ class BatchStream:
         rows = self.batch_size // self.ranks
         mine = slice(self.rank * rows, (self.rank + 1) * rows)
         if not self.fresh:
-            return self.world.sample(
-                self.batch_size, generator(self.seed, Stream.TRAIN, k)
-            ).rows(mine), None
+            return self.world.sample(self.batch_size, generator(self.seed, Stream.TRAIN, k)).rows(mine), None
         # One draw of 2K rows costs less than two of K; rows are independent of each other either way.
         both = self.world.sample(2 * self.batch_size, generator(self.seed, Stream.TRAIN, k))
         second = slice(self.batch_size + mine.start, self.batch_size + mine.stop)

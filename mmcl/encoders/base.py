@@ -49,7 +49,9 @@ def build_encoders(
     """
     sizes = {name: x.shape[1] for name, x in views.items()}
     if shared and len(set(sizes.values())) > 1:
-        raise ValueError(f"encoder.shared=true: needs views of one size, got {sizes}; use encoder.shared=false")
+        raise ValueError(
+            f"encoder.shared=true: needs views of one size, got {sizes}; use encoder.shared=false"
+        )
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class Bound(nn.Module):
 def mlp(sizes: Sequence[int], *, slope: float, bound: float | None) -> nn.Sequential:
     """A fully connected network of layer ``sizes`` (input first) with LeakyReLU between its layers."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for n_in, n_out in pairwise(sizes[:-1]):
         layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(slope)]
     layers.append(nn.Linear(sizes[-2], sizes[-1]))
     if bound is not None:

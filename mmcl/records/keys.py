@@ -10,12 +10,14 @@ from typing import Any
 SCIENCE = ("seed", "batch_size", "data", "encoder", "loss", "optimizer", "trainer")
 """Top-level config keys that decide the trained weights."""
 
-NOT_SCIENCE = {"trainer": (
+NOT_SCIENCE = {
+    "trainer": (
         "accelerator",
         "threads",
         "log_every_n_steps",
         "checkpoint_every_n_steps",
-    )}
+    )
+}
 """What stands inside them but decides only where and how fast the weights are computed."""
 
 DIGITS = 10

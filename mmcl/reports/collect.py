@@ -95,8 +95,8 @@ def markdown(runs: pd.DataFrame) -> str:
         text += [
             f"**{name}**",
             "",
-            "| seed | run key | content, linear | content | style | style's ceiling | style − ceiling | modality-specific "
-            "| wall time |",
+            "| seed | run key | content, linear | content | style | style's ceiling | style − ceiling "
+            "| modality-specific | wall time |",
             "|---|---|---|---|---|---|---|---|---|",
         ]
         for _, run in part.iterrows():
@@ -141,10 +141,16 @@ def draw(runs: pd.DataFrame) -> bytes:
     )
     for axis, (name, part) in zip(axes[0], parts, strict=True):
         for x, role in enumerate(ROLES):
-            offsets = [x + 0.5 * ((i + 0.5) / len(part) - 0.5) for i in range(len(part))]
-            axis.plot(offsets, part[f"{role}_nonlinear"], "o", color="#2171b5", label="ours, a point a seed" if x == 0 else None)
+            places = [x + 0.5 * ((i + 0.5) / len(part) - 0.5) for i in range(len(part))]
             axis.plot(
-                offsets, part[f"{role}_ceiling"], "_", color="black", markersize=9,
+                places,
+                part[f"{role}_nonlinear"],
+                "o",
+                color="#2171b5",
+                label="ours, a point a seed" if x == 0 else None,
+            )
+            axis.plot(
+                places, part[f"{role}_ceiling"], "_", color="black", markersize=9,
                 label="ceiling: from the true content" if x == 0 else None,
             )  # fmt: skip
             paper = str(part.iloc[0][f"{role}_paper"])

@@ -89,7 +89,9 @@ def report(run_dir: Path, shown: Path) -> None:
     console.print(_table(lines, paper, config))
     losses = results[results.metric.eq("loss")].set_index("split").value
     if len(losses):
-        console.print("Held-out loss: " + ", ".join(f"{split} {value:.3f}" for split, value in losses.items()))
+        console.print(
+            "Held-out loss: " + ", ".join(f"{split} {value:.3f}" for split, value in losses.items())
+        )
     seconds = manifest["timings_s"]
     console.print(
         f"{manifest['steps_done']} steps in {seconds['train']:.0f} s, evaluation {seconds['evaluate']:.0f} s, "

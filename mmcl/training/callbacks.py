@@ -85,9 +85,7 @@ class GuardDivergence(Callback):
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, *__: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, *__: Any) -> None:
         if trainer.global_step % self.every_n_steps == 0:
             loss = float(outputs["loss"])
             if not torch.isfinite(torch.tensor(loss)):
@@ -156,7 +154,9 @@ class OnlineR2Conf:
 
     def build(self, context: Context) -> Callback | None:
         factors = context.world.sample(2, generator(context.seed, Stream.PROBE)).factors
-        require(self.factor in factors, "callbacks.online_r2.factor", self.factor, f"one of {sorted(factors)}")
+        require(
+            self.factor in factors, "callbacks.online_r2.factor", self.factor, f"one of {sorted(factors)}"
+        )
         if not factors[self.factor].is_floating_point():
             return None  # a discrete factor has no R^2; the evaluators score it at the end
         return OnlineR2(context.world, context.seed, self.factor, self.n_samples, self.every_n_steps)

@@ -44,9 +44,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         require(0 <= self.warmup <= 1, "schedule.warmup", self.warmup, "in [0, 1]")
-        require(
-            0 < self.decay_fraction <= 1, "schedule.decay_fraction", self.decay_fraction, "in (0, 1]"
-        )
+        require(0 < self.decay_fraction <= 1, "schedule.decay_fraction", self.decay_fraction, "in (0, 1]")
 
     def factor(self, step: int, max_steps: int) -> float:
         """What the learning rate is multiplied by at ``step`` (from 0) of ``max_steps``."""
@@ -150,9 +148,7 @@ class Muon:
 
     def build(self, module: nn.Module, max_steps: int) -> tuple[Optimizer, LambdaLR]:
         hidden = {id(p) for p in hidden_matrices(module, all_matrices=self.all_matrices)}
-        require(
-            bool(hidden), "optimizer", "Muon", "used with an encoder that has hidden weight matrices"
-        )
+        require(bool(hidden), "optimizer", "Muon", "used with an encoder that has hidden weight matrices")
         parameters = list(module.parameters())
         optimizer = Joint(
             [

@@ -54,7 +54,10 @@ BAD = [
     ("loss._target_=mmcl.experiment.Path", ["loss._target_=mmcl.experiment.Path", "refused"]),
     ("loss._target_=mmcl.losses.NoSuchLoss", ["NoSuchLoss", "not found"]),
     ("callbacks.progress._target_=builtins.exec", ["callbacks.progress._target_", "refused"]),
-    ("+callbacks.x={_target_:lightning.pytorch.callbacks.Timer,durtion:1}", ["callbacks.x.durtion", "duration"]),
+    (
+        "+callbacks.x={_target_:lightning.pytorch.callbacks.Timer,durtion:1}",
+        ["callbacks.x.durtion", "duration"],
+    ),
     ("data=null", ["null"]),
     ("a b", ["a b", "KEY=VALUE"]),
     ("seed=1,2", ["-m"]),
@@ -86,7 +89,9 @@ def test_a_bad_override_fails_in_one_line_before_any_work(cli, tmp_path, overrid
 def test_train_makes_the_same_check_before_it_makes_a_folder(cli, tmp_path):
     result = cli("train.py", "experiment=smoke", "++loss.temprature=1")
     assert result.code == 2
-    assert result.err.splitlines() == [cli("mmcl", "check", "experiment=smoke", "+loss.temprature=1").err.strip()]
+    assert result.err.splitlines() == [
+        cli("mmcl", "check", "experiment=smoke", "+loss.temprature=1").err.strip()
+    ]
     assert not list(tmp_path.iterdir())
 
 

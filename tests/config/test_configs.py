@@ -34,7 +34,7 @@ def test_every_yaml_shows_all_keys_of_its_class(group, choice):
         assert shown == {f.name for f in dataclasses.fields(resolve_target(n["_target_"], group))}
 
 
-@pytest.mark.parametrize("path", [p for p in CONF.rglob("*.yaml")], ids=lambda p: str(p.relative_to(CONF)))
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONF)))
 def test_every_defaults_list_says_where_its_own_values_come(path):
     text = OmegaConf.load(path)
     if isinstance(text.get("defaults"), object) and "defaults" in text:
@@ -57,7 +57,14 @@ def resolved(*overrides):
 
 @pytest.mark.parametrize(
     "override",
-    ["seed=1", "batch_size=64", "data.causal=true", "encoder.bound=2.0", "loss=info_nce", "trainer.max_steps=7"],
+    [
+        "seed=1",
+        "batch_size=64",
+        "data.causal=true",
+        "encoder.bound=2.0",
+        "loss=info_nce",
+        "trainer.max_steps=7",
+    ],
 )
 def test_what_decides_the_weights_changes_the_run_key(override):
     assert run_key(resolved(override)) != run_key(resolved())
@@ -99,5 +106,9 @@ def test_numerical_paper_is_table_2a():
     assert config["encoder"]["widths"] == [10, 50, 50, 50, 50, 10]
     assert config["data"]["condition_ratio"] == 1e-3
     assert config["data"]["mixing_layers"] == 3
-    sizes = config["data"]["content_size"], config["data"]["style_size"], config["data"]["modality_specific_sizes"]
+    sizes = (
+        config["data"]["content_size"],
+        config["data"]["style_size"],
+        config["data"]["modality_specific_sizes"],
+    )
     assert sizes == (5, 5, [5, 5])

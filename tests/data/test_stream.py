@@ -22,7 +22,9 @@ def test_batch_k_is_a_function_of_seed_and_k_alone(world):
         assert torch.equal(walked[4].views[name], jumped.views[name])
         assert torch.equal(walked[4].views[name], resumed.views[name])
     assert not torch.equal(walked[3].views["x1"], walked[4].views["x1"])
-    assert not torch.equal(BatchStream(world, seed=4, batch_size=8).batch(4)[0].views["x1"], jumped.views["x1"])
+    assert not torch.equal(
+        BatchStream(world, seed=4, batch_size=8).batch(4)[0].views["x1"], jumped.views["x1"]
+    )
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -47,7 +47,15 @@ def test_a_run_leaves_its_records(cli):
     assert result.code == 0, result.err
     run = only("runs/smoke/*")
     present = {p.name for p in run.iterdir()}
-    expected = {"config.yaml", "manifest.json", "metrics.csv", "results.csv", "world.pt", "encoders.pt", "figure.png"}
+    expected = {
+        "config.yaml",
+        "manifest.json",
+        "metrics.csv",
+        "results.csv",
+        "world.pt",
+        "encoders.pt",
+        "figure.png",
+    }
     assert expected <= present
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["status"] == "COMPLETED"
@@ -83,7 +91,9 @@ def test_results_have_a_row_for_every_encoding_and_factor(run_dir):
     factors = {"content", "style.x1", "style.x2", "modality_specific.x1", "modality_specific.x2"}
     for evaluator in ("linear", "kernel_ridge"):
         part = results[results.evaluator == evaluator]
-        assert set(zip(part.representation, part.target, strict=True)) == {(z, f) for z in ("x1", "x2") for f in factors}
+        assert set(zip(part.representation, part.target, strict=True)) == {
+            (z, f) for z in ("x1", "x2") for f in factors
+        }
         assert part.ceiling.notna().all()
         assert part.chance.abs().max() < 0.2
     cut = results[results.evaluator == "kernel_ridge_intervention"]
@@ -114,9 +124,12 @@ def test_a_changed_evaluator_alone_is_run_again(cli, run_dir):
     new = pd.read_csv(run_dir / "results.csv")
     assert (run_dir / "encoders.pt").stat().st_mtime_ns == weights
     assert set(new[new.evaluator == "linear"].n_fit) == {64}
-    assert set(new[new.evaluator == "linear"].evaluation_key) != set(old[old.evaluator == "linear"].evaluation_key)
+    assert set(new[new.evaluator == "linear"].evaluation_key) != set(
+        old[old.evaluator == "linear"].evaluation_key
+    )
     pd.testing.assert_frame_equal(
-        new[new.evaluator != "linear"].reset_index(drop=True), old[old.evaluator != "linear"].reset_index(drop=True)
+        new[new.evaluator != "linear"].reset_index(drop=True),
+        old[old.evaluator != "linear"].reset_index(drop=True),
     )
 
 
@@ -142,10 +155,18 @@ def test_evaluate_takes_other_evaluators(cli, run_dir):
 
 def test_a_sweep_makes_a_run_for_each_job_and_a_failed_one_hides_no_other(cli):
     result = cli(
-        "train.py", "-m", *SMOKE, "seed=0,1", "optimizer.adam_lr=0.003,1e30", "trainer.log_every_n_steps=1", "evaluator=[linear]"
+        "train.py",
+        "-m",
+        *SMOKE,
+        "seed=0,1",
+        "optimizer.adam_lr=0.003,1e30",
+        "trainer.log_every_n_steps=1",
+        "evaluator=[linear]",
     )
     assert result.code == 1
-    states = sorted(json.loads(p.read_text())["status"] for p in Path.cwd().glob("multirun/smoke/*/manifest.json"))
+    states = sorted(
+        json.loads(p.read_text())["status"] for p in Path.cwd().glob("multirun/smoke/*/manifest.json")
+    )
     assert states == ["COMPLETED", "COMPLETED", "FAILED", "FAILED"]
     assert result.err.strip().splitlines()[-1].startswith("error: 2 job(s) failed")
     assert "Traceback" not in result.err
@@ -170,7 +191,9 @@ def test_a_sweep_makes_a_run_for_each_job_and_a_failed_one_hides_no_other(cli):
     ],
 )
 def test_every_part_trains_and_is_evaluated(cli, override):
-    result = cli("train.py", *SMOKE, "trainer.max_steps=5", "evaluation.n_fit=64", "evaluation.n_test=64", override)
+    result = cli(
+        "train.py", *SMOKE, "trainer.max_steps=5", "evaluation.n_fit=64", "evaluation.n_test=64", override
+    )
     assert result.code == 0, result.err
     results = pd.read_csv(only("runs/smoke/*/results.csv"))
     assert results.value.notna().all()
@@ -179,7 +202,9 @@ def test_every_part_trains_and_is_evaluated(cli, override):
 
 
 def test_the_original_setting_trains(cli):
-    result = cli("train.py", *SMOKE, "data=numerical_original", "data.condition_ratio=0.2", "encoder.shared=true")
+    result = cli(
+        "train.py", *SMOKE, "data=numerical_original", "data.condition_ratio=0.2", "encoder.shared=true"
+    )
     assert result.code == 0, result.err
     assert "Table 1a" in result.out
 
@@ -207,12 +232,18 @@ def test_no_run_directory_at_all(cli):
 
 def test_evaluate_refuses_unknown_keys(cli, run_dir):
     fails(cli("evaluate.py", f"run_dir={run_dir}", "+typo=1"), "typo", "evaluator")
-    fails(cli("evaluate.py", f"run_dir={run_dir}", "evaluator=[linear]", "+evaluator.linear.typo=1"), "typo", "n_fit")
+    fails(
+        cli("evaluate.py", f"run_dir={run_dir}", "evaluator=[linear]", "+evaluator.linear.typo=1"),
+        "typo",
+        "n_fit",
+    )
 
 
 def test_a_run_that_has_not_been_trained(cli, run_dir):
     manifest = json.loads((run_dir / "manifest.json").read_text())
-    (run_dir / "manifest.json").write_text(json.dumps({**manifest, "trained": False, "status": "INTERRUPTED"}))
+    (run_dir / "manifest.json").write_text(
+        json.dumps({**manifest, "trained": False, "status": "INTERRUPTED"})
+    )
     before = (run_dir / "results.csv").read_bytes()
     fails(cli("evaluate.py", f"run_dir={run_dir}"), "INTERRUPTED", "train command again")
     assert (run_dir / "results.csv").read_bytes() == before
@@ -294,7 +325,11 @@ def test_a_disk_that_fills_up_while_the_run_writes(cli, small_disk, size):
     """Whatever write it is that fails, the run says so, leaves no temporary file, and ends well with more room."""
     folder = small_disk(size)
     fails(cli("train.py", *SMOKE, "output=disk"), "no space left", "the same command goes on")
-    left = [p for p in folder.rglob("*") if p.name.endswith(".tmp") or p.name.startswith((".probe", ".metrics", ".manifest"))]
+    left = [
+        p
+        for p in folder.rglob("*")
+        if p.name.endswith(".tmp") or p.name.startswith((".probe", ".metrics", ".manifest"))
+    ]
     assert not left
     subprocess.run(["mount", "-o", "remount,size=16m", folder], check=True)
     result = cli("train.py", *SMOKE, "output=disk")
@@ -337,4 +372,6 @@ def test_evaluation_larger_than_allowed_is_refused_before_training(cli):
 
 
 def test_a_callback_for_a_factor_that_is_not_there(cli):
-    fails(cli("train.py", *SMOKE, "callbacks.online_r2.factor=contnt"), "callbacks.online_r2.factor", "content")
+    fails(
+        cli("train.py", *SMOKE, "callbacks.online_r2.factor=contnt"), "callbacks.online_r2.factor", "content"
+    )

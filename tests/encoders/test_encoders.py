@@ -98,7 +98,12 @@ def test_views_that_no_encoder_is_for_are_refused():
 
 @pytest.mark.parametrize(
     ("values", "name"),
-    [({"encoding_size": 0}, "encoding_size"), ({"widths": [0]}, "widths"), ({"slope": 2.0}, "slope"), ({"bound": 0.0}, "bound")],
+    [
+        ({"encoding_size": 0}, "encoding_size"),
+        ({"widths": [0]}, "widths"),
+        ({"slope": 2.0}, "slope"),
+        ({"bound": 0.0}, "bound"),
+    ],
 )
 def test_bad_values_are_refused_by_name(values, name):
     with pytest.raises(ValueError, match=f"^{name}="):

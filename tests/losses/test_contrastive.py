@@ -388,10 +388,7 @@ def test_one_exponential_for_both_directions_is_exact_also_where_columns_underfl
     h1, h2 = (h.requires_grad_() for h in (h1, h2))
     loss = contrastive_pair(h1, h2, positive_in_denominator=not excluded)
     s = -(h1[:, None] - h2[None]).square().sum(dim=2)
-    if excluded:
-        masked = s.masked_fill(torch.eye(9, dtype=torch.bool), -math.inf)
-    else:
-        masked = s
+    masked = s.masked_fill(torch.eye(9, dtype=torch.bool), -math.inf) if excluded else s
     count = 8 if excluded else 9
     rows, columns = masked.logsumexp(dim=1), masked.logsumexp(dim=0)
     expected = (0.5 * (rows + columns) - s.diagonal()).mean() - math.log(count)

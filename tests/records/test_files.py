@@ -17,7 +17,9 @@ def small_disk(tmp_path):
     """A real file system of 64 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("mounting a tmpfs needs privileges")
     yield folder

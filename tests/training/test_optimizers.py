@@ -62,7 +62,10 @@ def test_joint_is_its_parts_each_on_its_own():
     train(one, optimizer, schedule, range(10))
     hidden = hidden_matrices(two, all_matrices=False)
     rest = [p for p in two.parameters() if all(p is not h for h in hidden)]
-    parts = [torch.optim.Muon(hidden, lr=0.02, weight_decay=0.0), torch.optim.AdamW(rest, lr=3e-3, weight_decay=0.0)]
+    parts = [
+        torch.optim.Muon(hidden, lr=0.02, weight_decay=0.0),
+        torch.optim.AdamW(rest, lr=3e-3, weight_decay=0.0),
+    ]
     for step in range(10):
         for part, lr in zip(parts, (0.02, 3e-3), strict=True):
             part.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / 5)
