@@ -32,13 +32,15 @@ class Evaluation:
     Args:
         n_fit: fresh samples that fit a predictor, >= 2.
         n_test: fresh samples that score it, >= 2.
+        n_intervention: both of these for evaluators under an intervention, >= 2.
     """
 
     n_fit: int = 20480
     n_test: int = 20480
+    n_intervention: int = 20480
 
     def __post_init__(self) -> None:
-        for name in ("n_fit", "n_test"):
+        for name in ("n_fit", "n_test", "n_intervention"):
             require(getattr(self, name) >= 2, f"evaluation.{name}", getattr(self, name), ">= 2")
 
 
