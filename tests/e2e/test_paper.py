@@ -41,7 +41,7 @@ def test_the_first_twenty_losses(tmp_path, monkeypatch):
                 "callbacks=[none]",
                 "evaluator=[linear]",
                 "evaluation.n_fit=64",
-                "evaluation.n_test=64", 
+                "evaluation.n_test=64",
             ],
         )
     )
