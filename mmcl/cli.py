@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from mmcl.config.schema import Train
-
-BEGAN = time.time()
 
 HYDRA_QUESTIONS = (
     "--help",
@@ -69,7 +66,11 @@ def main() -> None:
         "run_dirs", nargs="+", type=Path, help="run directories, such as runs/quick/*"
     )
     collect_parser.add_argument("--output", "-o", type=Path, required=True, help="folder to write into")
-    arguments = parser.parse_args()
+    arguments, more = parser.parse_known_args()
+    if arguments.command == "check" and not any(a.startswith("-") for a in more):
+        arguments.overrides += more  # overrides after -m
+    elif more:
+        parser.error(f"unknown arguments: {' '.join(more)}")
     if arguments.command == "collect":
         _collect(arguments.run_dirs, arguments.output)
         return
@@ -134,8 +135,9 @@ def _hydra_main(name: str, job: Callable[[DictConfig], None]) -> None:
         raise
     except UserError as error:
         fail(str(error), 2)
-    except KeyboardInterrupt:
-        fail("interrupted; the same command goes on from here", 130)
+    except KeyboardInterrupt as stopped:
+        code = 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
+        fail("stopped; the same command goes on from there", code)
     except Exception as error:
         fail(_describe(error))
 
@@ -184,12 +186,16 @@ def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_key", run_key, replace=True)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM outside training, which ends a run as Ctrl-C does."""
+
+
 def _train_job(composed: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from mmcl import experiment
     from mmcl.config.schema import validate_train
-    from mmcl.records.manifest import FAILED, INTERRUPTED, Manifest
+    from mmcl.records.lock import LockedError
     from mmcl.reports.run import report
 
     hydra = HydraConfig.get()
@@ -197,22 +203,16 @@ def _train_job(composed: DictConfig) -> None:
     run_dir = Path(hydra.runtime.output_dir)
     shown = _relative(run_dir)
     _quiet()  # after Lightning's import, which sets its own levels
-    # SIGTERM outside training (which listens itself) ends a run as Ctrl-C does.
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _terminate)  # training listens itself
     try:
-        began = time.time() if multirun else BEGAN
-        experiment.train(validate_train(composed), run_dir, list(hydra.overrides.task), began)
+        experiment.train(validate_train(composed), run_dir, list(hydra.overrides.task))
         report(run_dir, shown)
         return
     except experiment.InterruptedRun as stopped:
         fail(f"{shown}: {stopped}; the same command goes on from there", 128 + stopped.signal)
-    except KeyboardInterrupt:
-        _record(Manifest, run_dir, INTERRUPTED, "interrupted")
-        raise
     except Exception as error:
         message = _describe(error)
-        _record(Manifest, run_dir, FAILED, message)
-        if not isinstance(error, UserError | ValueError | OSError):
+        if not isinstance(error, UserError | ValueError | OSError | LockedError):
             _save_traceback(run_dir)
         if not multirun:
             fail(f"{shown}: {message}" if str(shown) not in message else message)
@@ -222,7 +222,7 @@ def _train_job(composed: DictConfig) -> None:
 
 
 def _terminate(number: int, _: Any) -> NoReturn:
-    raise SystemExit(128 + number)
+    raise Terminated
 
 
 def _evaluate_job(composed: DictConfig) -> None:
@@ -238,16 +238,6 @@ def _evaluate_job(composed: DictConfig) -> None:
     if old is not None:
         same = old == before.read_bytes()
         print(f"{before}: {'reproduced exactly' if same else 'changed'}")
-
-
-def _record(kind: Any, run_dir: Path, status: str, message: str) -> None:
-    """Note in the manifest how a run ended, if that can still be written (the disk may be full)."""
-    try:
-        manifest = kind.read(run_dir)
-        if manifest is not None and manifest.status != "COMPLETED":
-            manifest.update(status=status, error=message)
-    except (OSError, ValueError):
-        pass
 
 
 def _save_traceback(run_dir: Path) -> None:

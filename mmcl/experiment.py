@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from mmcl.records import tensors
 from mmcl.records.files import read_csv, write_bytes, write_csv
 from mmcl.records.keys import evaluation_key
 from mmcl.records.lock import locked
-from mmcl.records.manifest import COMPLETED, INTERRUPTED, RUNNING, Manifest
-from mmcl.training.callbacks import GuardDivergence, Resumable, Stop
+from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, RUNNING, Manifest
+from mmcl.training.callbacks import LogLoss, Resumable, Stop
 from mmcl.training.context import Context
 from mmcl.training.metrics import MetricsCSV
 from mmcl.training.module import ContrastiveModule
@@ -62,30 +62,29 @@ class InterruptedRun(Exception):
         self.step = step
 
 
-def train(config: Train, run_dir: Path, overrides: list[str], began: float | None = None) -> Manifest:
+DEFAULT_THREADS = torch.get_num_threads()
+
+
+def train(config: Train, run_dir: Path, overrides: list[str]) -> Manifest:
     """Bring the run in ``run_dir`` to its end, from wherever it stands.
 
-    Args:
-        config: the validated config.
-        run_dir: the run's directory; made if it is not there.
-        overrides: the command's overrides, for the record.
-        began: ``time.time()`` when the process began, so that the recorded wall time has its imports in it.
-
-    A finished run is left as it is, but for evaluators whose config changed. A run that stopped early goes on at its
-    last checkpoint, and ends with the weights that an uninterrupted run would have, bitwise on one CPU.
+    A finished run is left as it is, but for evaluators that are new or whose config changed; ``force`` trains it again
+    from the start. A run that stopped early goes on at its last checkpoint, and ends with the weights that an
+    uninterrupted run would have, bitwise on one CPU.
 
     Raises:
         InterruptedRun: SIGINT or SIGTERM arrived.
-        UserError, ValueError, OSError: with a message for people.
+        LockedError: another process is working on this run.
+        UserError, ValueError, OSError: with a message for people. What went wrong is in the manifest too.
     """
-    began = time.time() if began is None else began
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir):
-        if config.run.force:
-            _clear(run_dir)
-        if config.trainer.threads is not None:
-            torch.set_num_threads(config.trainer.threads)
         manifest = Manifest.read(run_dir)
+        if manifest is not None:
+            _check_key(config, manifest, run_dir)
+            if config.run.force and manifest.status == COMPLETED:
+                _clear(run_dir)
+                manifest = None
         if manifest is None:
             manifest = Manifest(
                 run_dir,
@@ -94,32 +93,72 @@ def train(config: Train, run_dir: Path, overrides: list[str], began: float | Non
                     "run_key": config.run_key,
                     "name": config.run.name,
                     "seed": config.run.seed,
-                    "started": records.now(),
-                    "attempts": 0,
+                    "status": RUNNING,
                     "trained": False,
-                    "timings_s": {"train": 0.0, "evaluate": 0.0},
+                    "attempts": [],
+                    "evaluations": {},
+                    "train_s": 0.0,
                 },
             )
-        done = manifest.values.get("status") == COMPLETED
-        write_bytes(run_dir / "config.yaml", yaml.safe_dump(config.resolved, sort_keys=False).encode())
-        if not done:
-            manifest.update(
-                status=RUNNING,
-                overrides=overrides,
-                attempts=manifest.values["attempts"] + 1,
-                error=None,
-                versions=records.versions(),
-                git=records.git_state(Path(__file__).parent),
-                threads=torch.get_num_threads(),
-            )
-        world = _world(config, run_dir, manifest)
-        if not manifest.values["trained"]:
-            _fit(config, run_dir, world, manifest)
-        _evaluate(config, run_dir, manifest, keep_current=True)
-        if not done:
-            # Of this attempt; an interrupted run's earlier ones are in timings_s.
-            manifest.update(status=COMPLETED, ended=records.now(), wall_s=round(time.time() - began, 1))
+        try:
+            _bring_to_its_end(config, run_dir, overrides, manifest)
+        except InterruptedRun as stopped:
+            manifest.update(status=INTERRUPTED, error=str(stopped))
+            raise
+        except KeyboardInterrupt:
+            _note(manifest, INTERRUPTED, "interrupted")
+            raise
+        except Exception as error:
+            _note(manifest, FAILED, " ".join(str(error).split()))
+            raise
     return manifest
+
+
+def _note(manifest: Manifest, status: str, error: str) -> None:
+    """Record how a run ended, if that can still be written (the disk may be full). A finished run stays finished."""
+    if manifest.status != COMPLETED:
+        with contextlib.suppress(OSError):
+            manifest.update(status=status, error=error)
+
+
+def _bring_to_its_end(config: Train, run_dir: Path, overrides: list[str], manifest: Manifest) -> None:
+    began = time.perf_counter()
+    torch.set_num_threads(config.trainer.threads or DEFAULT_THREADS)
+    done = manifest.status == COMPLETED
+    attempt = {
+        "started": records.now(),
+        "overrides": overrides,
+        "threads": torch.get_num_threads(),
+        "versions": records.versions(),
+        "git": records.git_state(Path(__file__).parent),
+    }
+    if not done:
+        manifest.update(status=RUNNING, error=None, attempts=[*manifest.values["attempts"], attempt])
+    _write_config(config, run_dir, done)
+    world = _world(config, run_dir, manifest)
+    if not manifest.values["trained"]:
+        _fit(config, run_dir, world, manifest)
+    _evaluate(config, run_dir, manifest, again=False)
+    if not done:
+        attempt["wall_s"] = round(time.perf_counter() - began, 1)
+        manifest.update(status=COMPLETED, ended=records.now(), attempts=manifest.values["attempts"])
+
+
+def _write_config(config: Train, run_dir: Path, done: bool) -> None:
+    """Write what runs. Of a finished run nothing changes any more but the evaluators, which are added to."""
+    resolved = config.resolved
+    if done:
+        old = read_config(run_dir).resolved
+        resolved = {**old, "evaluator": {**old["evaluator"], **resolved["evaluator"]}}
+    write_bytes(run_dir / "config.yaml", yaml.safe_dump(resolved, sort_keys=False).encode())
+
+
+def _check_key(config: Train, manifest: Manifest, run_dir: Path) -> None:
+    if config.run_key != manifest.values["run_key"]:
+        raise UserError(
+            f"{run_dir}: holds run {manifest.values['run_key']}, but the config is that of run {config.run_key}; "
+            "give each run a directory of its own, and leave config.yaml as it was written"
+        )
 
 
 def evaluate(run_dir: Path, evaluator: Any | None) -> tuple[Train, Manifest]:
@@ -139,6 +178,7 @@ def evaluate(run_dir: Path, evaluator: Any | None) -> tuple[Train, Manifest]:
             f"run_dir={run_dir}: no run there (no manifest.json); name a folder such as runs/EXPERIMENT/KEY"
         )
     config = read_config(run_dir)
+    _check_key(config, manifest, run_dir)
     if evaluator is not None:
         config = validate_train(OmegaConf.create({**config.resolved, "evaluator": evaluator}))
     if not manifest.values["trained"]:
@@ -146,10 +186,9 @@ def evaluate(run_dir: Path, evaluator: Any | None) -> tuple[Train, Manifest]:
             f"run_dir={run_dir}: its training has not ended (status {manifest.status}); "
             "run its train command again to finish it"
         )
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
+    torch.set_num_threads(config.trainer.threads or DEFAULT_THREADS)
     with locked(run_dir):
-        _evaluate(config, run_dir, manifest, keep_current=False)
+        _evaluate(config, run_dir, manifest, again=True)
     return config, manifest
 
 
@@ -170,15 +209,26 @@ def read_config(run_dir: Path) -> Train:
         raise UserError(f"{path}: {error}") from None
 
 
+OWN = (
+    "manifest.json",
+    "checkpoints/last.ckpt",
+    "encoders.pt",
+    "world.pt",
+    "metrics.csv",
+    "results.csv",
+    "figure.png",
+    "config.yaml",
+    "error.log",
+)
+
+
 def _clear(run_dir: Path) -> None:
-    """Forget what stands in ``run_dir``, but for the lock that this process holds."""
-    for path in run_dir.iterdir():
-        if path.name == ".lock":
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    """Forget a finished run. The manifest goes first: what is left without one is no run. Other files stay."""
+    for name in OWN:
+        (run_dir / name).unlink(missing_ok=True)
+
+
+REMEDY = "copy the file of the original run, or delete the run directory and train again"
 
 
 def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
@@ -189,15 +239,14 @@ def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
         state = world.state_dict()
         tensors.save(path, state)
         manifest.update(world_sha256=world_hash(state))
-    remedy = "copy the file of the original run, or train again with force=true"
     try:
         state = tensors.load(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; {remedy}") from None
+        raise UserError(f"{path}: missing; {REMEDY}") from None
     except ValueError as error:
-        raise UserError(f"{error}; {remedy}") from None
+        raise UserError(f"{error}; {REMEDY}") from None
     if not isinstance(state, dict) or world_hash(state) != manifest.values["world_sha256"]:
-        raise UserError(f"{path}: is not the world that this run was trained in (its hash differs); {remedy}")
+        raise UserError(f"{path}: is not the world that this run was trained in (its hash differs); {REMEDY}")
     restored: World = config.data.restore(state)
     return restored
 
@@ -231,7 +280,7 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
     stop = Stop()
     callbacks = [
         *(c for c in (spec.build(context) for spec in config.callbacks.values()) if c is not None),
-        GuardDivergence(config.trainer.log_every_n_steps),
+        LogLoss(config.trainer.log_every_n_steps),
         Resumable(checkpoint, config.trainer.checkpoint_every_n_steps, stop),
     ]
     trainer = config.trainer.build(run_dir, callbacks, loggers)
@@ -256,17 +305,16 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
     finally:
         seconds = time.perf_counter() - began
         steps = trainer.global_step or start
-        timings = manifest.values["timings_s"]
-        manifest.update(
-            timings_s={**timings, "train": round(timings["train"] + seconds, 3)},
-            steps_done=steps,
-            steps_per_s=round((steps - start) / seconds, 3) if seconds > 0 else None,
-            peak_memory_bytes=records.peak_memory_bytes(),
-        )
+        with contextlib.suppress(OSError):  # a full disk has its own error, which must not be hidden
+            manifest.update(
+                train_s=round(manifest.values["train_s"] + seconds, 3),
+                steps_done=steps,
+                steps_per_s=round((steps - start) / seconds, 3),
+                peak_memory_bytes=records.peak_memory_bytes(),
+            )
     if steps < config.trainer.max_steps:
         if stop.signal is None:
             raise UserError(f"{run_dir}: training ended at step {steps} of {config.trainer.max_steps}")
-        manifest.update(status=INTERRUPTED, error=f"signal {stop.signal} at step {steps}")
         raise InterruptedRun(stop.signal, steps)
     state = {"encoders": module.encoders.state_dict(), "objective": module.objective.state_dict()}
     sha = tensors.save(
@@ -279,64 +327,76 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
         parameters=sum(p.numel() for p in module.parameters()),
         device=str(trainer.strategy.root_device),
     )
+    if stop.signal is not None:  # it came with the last step
+        raise InterruptedRun(stop.signal, steps)
 
 
-def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, keep_current: bool) -> None:
-    """Write ``results.csv``: rows of every evaluator; with ``keep_current``, made anew only where its key changed."""
+def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, again: bool) -> None:
+    """Bring ``results.csv`` up to the config's evaluators; with ``again``, make all their rows anew.
+
+    Rows of evaluators that the config does not name stay. Each evaluator's rows are on disk before the next begins.
+    """
     path = run_dir / "results.csv"
     keys = {name: evaluation_key(node) for name, node in config.resolved["evaluator"].items()}
-    kept: list[dict[str, Any]] = []
-    if keep_current and path.exists():
-        kept = [r for r in read_csv(path) if keys.get(r["evaluator"]) == r["evaluation_key"]]
-    present = {row["evaluator"] for row in kept}
-    # An evaluator may have no rows here (no discrete factors, say): what was evaluated stands in the manifest.
-    if keep_current:
-        done = manifest.values.get("evaluations", {})
-        present |= {name for name, key in keys.items() if done.get(name) == key and path.exists()}
-    missing = {name: spec for name, spec in config.evaluator.items() if name not in present}
-    if not missing and path.exists():
-        return
+    table: dict[str, list[dict[str, Any]]] = {}
+    for row in read_csv(path) if path.exists() else []:
+        table.setdefault(row["evaluator"], []).append(row)
+
+    def current(name: str) -> bool:
+        if name in table:
+            return all(row["evaluation_key"] == keys[name] for row in table[name])
+        # It may have had nothing to score (no discrete factors, say), which only the manifest tells.
+        return bool(manifest.values["evaluations"].get(name, {}).get("key") == keys[name])
+
+    wanted = {name: spec for name, spec in config.evaluator.items() if again or not current(name)}
     began = time.perf_counter()
-    rows = _rows(config, run_dir, manifest, missing)
-    fresh = [
-        {
-            "run_key": manifest.values["run_key"],
-            "seed": config.run.seed,
-            "evaluation_key": keys[row.evaluator],
-            **dataclasses.asdict(row),
-        }
-        for row in rows
-    ]
-    order = list(config.evaluator)
-    write_csv(
-        path,
-        RESULT_COLUMNS,
-        sorted([*kept, *fresh], key=lambda r: order.index(r["evaluator"])),
-    )
-    timings = manifest.values["timings_s"]
-    manifest.update(
-        evaluations=keys,
-        timings_s={**timings, "evaluate": round(time.perf_counter() - began, 3)},
-        peak_memory_bytes=max(manifest.values.get("peak_memory_bytes", 0), records.peak_memory_bytes()),
-    )
+
+    def keep(name: str, rows: list[Row]) -> None:
+        nonlocal began
+        table[name] = [
+            {
+                "run_key": manifest.values["run_key"],
+                "seed": config.run.seed,
+                "evaluation_key": keys[name],
+                **dataclasses.asdict(row),
+            }
+            for row in rows
+        ]
+        write_csv(path, RESULT_COLUMNS, [row for part in table.values() for row in part])
+        seconds = round(time.perf_counter() - began, 3)
+        manifest.update(
+            evaluations={**manifest.values["evaluations"], name: {"key": keys[name], "seconds": seconds}},
+            peak_memory_bytes=max(manifest.values.get("peak_memory_bytes", 0), records.peak_memory_bytes()),
+        )
+        began = time.perf_counter()
+
+    if wanted:
+        _run_evaluators(config, run_dir, manifest, wanted, keep)
+    if not path.exists():
+        write_csv(path, RESULT_COLUMNS, [])
 
 
 @torch.no_grad()
-def _rows(config: Train, run_dir: Path, manifest: Manifest, evaluators: Mapping[str, Any]) -> list[Row]:
-    """Rows of ``evaluators``, from the files of ``run_dir`` alone."""
+def _run_evaluators(
+    config: Train,
+    run_dir: Path,
+    manifest: Manifest,
+    evaluators: Mapping[str, Any],
+    keep: Callable[[str, list[Row]], None],
+) -> None:
+    """Run ``evaluators`` on the files of ``run_dir`` alone, giving ``keep`` the rows of each as it ends."""
     world = _world(config, run_dir, manifest)
     module = make_module(config, world)
     path = run_dir / "encoders.pt"
-    remedy = "copy the file of the original run, or train again with force=true"
     try:
         state = tensors.load(path)
         module.encoders.load_state_dict(state["encoders"])
         module.objective.load_state_dict(state["objective"])
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; {remedy}") from None
+        raise UserError(f"{path}: missing; {REMEDY}") from None
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(
-            f"{path}: damaged or of another encoder ({str(error).splitlines()[0]}); {remedy}"
+            f"{path}: damaged or of another encoder ({str(error).splitlines()[0]}); {REMEDY}"
         ) from None
     module.eval()
     streams = {"validation": Stream.VALIDATION, "test": Stream.TEST}
@@ -357,4 +417,4 @@ def _rows(config: Train, run_dir: Path, manifest: Manifest, evaluators: Mapping[
         def show(done: int, total: int, what: str) -> None:
             progress.update(task, completed=done, total=total, description=f"evaluate: {what}")
 
-        return run_evaluators(evaluators, module.encoders, sample, module.objective, on_progress=show)
+        run_evaluators(evaluators, module.encoders, sample, module.objective, on_progress=show, on_rows=keep)

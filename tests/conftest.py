@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,29 @@ def cli(tmp_path, monkeypatch, capsys) -> Callable[..., Result]:
         return Result(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Callable[..., Path]]:
+    """``small_disk("64k")`` mounts a real file system of that size at ``tmp_path / "disk"``."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(size: str, *options: str) -> Path:
+        flags = ",".join([f"size={size}", *options])
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", flags, "tmpfs", folder],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            assert "CI" not in os.environ, f"CI must be able to mount a tmpfs: {made.stderr}"
+            pytest.skip("mounting a tmpfs needs privileges")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", folder], capture_output=True, check=False)
 
 
 def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:

@@ -48,14 +48,15 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
+        # hydra.* overrides set the launcher and folders, not the jobs; Hydra checks them itself.
+        jobs = [o for o in parsed if not o.get_key_element().lstrip("+~").startswith("hydra")]
+        return [job for batch in BasicSweeper.split_arguments(jobs, max_batch_size=None) for job in batch]
     except HydraException as error:
         grammar = "https://hydra.cc/docs/advanced/override_grammar/basic"
         raise UserError(
-            f"overrides {' '.join(overrides)!r}: do not parse as KEY=VALUE ({_one_line(str(error))}); see {grammar}"
+            f"overrides {' '.join(overrides)!r}: do not parse as KEY=VALUE or a list of values "
+            f"({_one_line(str(error))}); see {grammar}"
         ) from None
-    # hydra.* overrides set the launcher and folders, not the jobs; Hydra checks them itself.
-    jobs = [o for o in parsed if not o.get_key_element().lstrip("+~").startswith("hydra")]
-    return [job for batch in BasicSweeper.split_arguments(jobs, max_batch_size=None) for job in batch]
 
 
 def _for_people(name: str, overrides: Sequence[str], error: Exception) -> UserError:

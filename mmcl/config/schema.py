@@ -70,6 +70,8 @@ class Run:
         for name in ("name", "output"):
             value = getattr(self, name)
             require(bool(value.strip()), name, value, "a folder's name")
+        inside = not self.name.startswith("/") and ".." not in self.name.split("/")
+        require(inside, "name", self.name, "a relative path without '..'")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
 
 def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
     """Rules that no component can check alone."""
-    if not getattr(loss, "needs_fresh_batch", False):
+    if not getattr(loss.build(), "needs_fresh_batch", False):
         return
     for name, evaluator in evaluators.items():
         batch = getattr(evaluator, "batch_size", None)

@@ -20,19 +20,30 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mmcl.errors import UserError
 
-ALLOWED = ("mmcl.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
-"""A ``_target_`` must begin with one of these: a config, perhaps somebody else's, must not run any code it likes."""
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "data": ("mmcl.worlds.",),
+    "encoder": ("mmcl.encoders.",),
+    "loss": ("mmcl.losses.",),
+    "evaluator": ("mmcl.evaluators.",),
+    "optimizer": ("mmcl.training.optimizers.",),
+    "trainer": ("mmcl.training.trainer.",),
+    "callbacks": ("mmcl.training.", "lightning.pytorch.callbacks."),
+    "logger": ("mmcl.training.", "lightning.pytorch.loggers."),
+}
+"""What a ``_target_`` may begin with, for each group. A config, perhaps somebody else's, must not run just any code."""
 
 
 def resolve_target(target: Any, key: str) -> type:
     """The class that ``_target_`` names.
 
     Raises:
-        UserError: outside the allow-list, by name or by where the object really lives; or not there; or no class.
+        UserError: outside its group's allow-list, by name or by where the object really lives; not there; no class.
     """
-    allowed = ", ".join(prefix + "*" for prefix in ALLOWED)
-    refusal = f"{key}._target_={target}: refused; allowed are classes in {allowed}"
-    if not isinstance(target, str) or not target.startswith(ALLOWED):
+    allowed = ALLOWED[key.partition(".")[0]]
+    refusal = (
+        f"{key}._target_={target}: refused; allowed are classes in {', '.join(p + '*' for p in allowed)}"
+    )
+    if not isinstance(target, str) or not target.startswith(allowed):
         raise UserError(refusal)
     module_name, _, name = target.rpartition(".")
     try:
@@ -41,9 +52,9 @@ def resolve_target(target: Any, key: str) -> type:
         raise UserError(
             f"{key}._target_={target}: not found ({error}); name a class, as module.Class"
         ) from None
-    home = f"{getattr(found, '__module__', '')}."
     # mmcl.some_module.os would pass by name: what counts is where the object is defined.
-    if not isinstance(found, type) or not home.startswith(("mmcl.", "lightning.", "wandb.")):
+    homes = tuple(prefix if prefix.startswith("mmcl.") else "lightning." for prefix in allowed)
+    if not isinstance(found, type) or not f"{found.__module__}.".startswith(homes):
         raise UserError(refusal)
     return found
 
@@ -76,7 +87,7 @@ def to_spec(node: Any, key: str) -> Any:
         choice = f"{group}=[{name}]" if name else f"{group}=NAME"
         raise UserError(f"{key}: has no _target_; choose a config, such as {choice}, or name its class")
     cls = resolve_target(node["_target_"], key)
-    values = {k: v for k, v in node.items() if k != "_target_"}
+    values = {str(k): v for k, v in node.items() if k != "_target_"}
     if dataclasses.is_dataclass(cls):
         return structured(cls, values, key)
     return External.of(node["_target_"], cls, values, key)
@@ -100,10 +111,18 @@ class External:
             for name in arguments:
                 if name not in parameters:
                     raise unknown_key(key, name, parameters)
+        if _names_code(arguments):
+            raise UserError(f"{key}: a _target_ inside another's arguments is refused; give plain values")
         return cls(target, arguments)
 
     def build(self, *_: Any) -> Any:
-        return instantiate({"_target_": self.target, **self.arguments}, _convert_="all")
+        return instantiate({"_target_": self.target, **self.arguments}, _convert_="all", _recursive_=False)
+
+
+def _names_code(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(str(k).startswith("_") or _names_code(v) for k, v in value.items())
+    return isinstance(value, list | tuple) and any(_names_code(v) for v in value)
 
 
 def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:

@@ -47,6 +47,7 @@ def run_evaluators(
     objective: Objective | None = None,
     chunk: int = 4096,
     on_progress: Callable[[int, int, str], None] | None = None,
+    on_rows: Callable[[str, list[Row]], None] | None = None,
     references: Mapping[str, str] = REFERENCES,
     device: torch.device | str = "cpu",
 ) -> list[Row]:
@@ -57,6 +58,7 @@ def run_evaluators(
     ``(n, split, intervention)``, and the encodings are shared among evaluators. ``encode`` maps views to
     encodings; eval mode and moving views to the encoder's device are the caller's. ``chunk``: rows encoded
     at a time. ``on_progress(done, total, what)`` is called before each evaluation and once at the end.
+    ``on_rows(name, rows)`` is given all rows of each evaluator as soon as it has ended.
     ``references``: intervention -> factor for the ceiling; without that factor there is no ceiling, except
     that an intervention must say what it made the views from. ``device``: where encodings are kept and
     predictors are computed (float64, so not 'mps').
@@ -77,20 +79,29 @@ def run_evaluators(
             cache[key] = result
         return cache[key]
 
-    jobs = [(name, e, intervention) for name, e in evaluators.items() for intervention in e.interventions]
+    total = sum(len(e.interventions) for e in evaluators.values())
+    done = 0
     rows: list[Row] = []
-    for done, (name, evaluator, intervention) in enumerate(jobs):
-        if on_progress is not None:
-            on_progress(done, len(jobs), f"{name} ({intervention})")
-        fit = representations(evaluator.n_fit, "validation", intervention)
-        test = representations(evaluator.n_test, "test", intervention)
-        reference = references.get(intervention)
-        if reference not in fit.factors:
-            if intervention != "none":
-                raise ValueError(f"intervention {intervention!r}: the samples have no factor {reference!r}")
-            reference = None
-        found = evaluator.evaluate(fit, test, reference, objective)
-        rows += [replace(row, evaluator=name, intervention=intervention) for row in found]
+    for name, evaluator in evaluators.items():
+        own: list[Row] = []
+        for intervention in evaluator.interventions:
+            if on_progress is not None:
+                on_progress(done, total, f"{name} ({intervention})")
+            fit = representations(evaluator.n_fit, "validation", intervention)
+            test = representations(evaluator.n_test, "test", intervention)
+            reference = references.get(intervention)
+            if reference not in fit.factors:
+                if intervention != "none":
+                    raise ValueError(
+                        f"intervention {intervention!r}: the samples have no factor {reference!r}"
+                    )
+                reference = None
+            found = evaluator.evaluate(fit, test, reference, objective)
+            own += [replace(row, evaluator=name, intervention=intervention) for row in found]
+            done += 1
+        if on_rows is not None:
+            on_rows(name, own)
+        rows += own
     if on_progress is not None:
-        on_progress(len(jobs), len(jobs), "done")
+        on_progress(total, total, "done")
     return rows

@@ -37,6 +37,13 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
+def replace(temporary: Path, path: Path) -> None:
+    """Give a file that something else wrote its name, after its bytes have reached the disk."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -54,7 +61,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: repr(v) if isinstance(v, float) else v for k, v in row.items()})
+        writer.writerow({k: repr(float(v)) if isinstance(v, float) else v for k, v in row.items()})
     write_bytes(path, text.getvalue().encode())
 
 

@@ -34,8 +34,11 @@ def digest(value: Any) -> str:
 
 
 def science(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a resolved config that decides the trained weights."""
-    return {
+    """The part of a resolved config that decides the trained weights.
+
+    Our own callbacks only watch; a library's may do anything to the weights, so they count.
+    """
+    found = {
         key: (
             {k: v for k, v in config[key].items() if k not in NOT_SCIENCE[key]}
             if key in NOT_SCIENCE
@@ -44,6 +47,12 @@ def science(config: Mapping[str, Any]) -> dict[str, Any]:
         for key in SCIENCE
         if key in config
     }
+    foreign = {
+        name: node
+        for name, node in (config.get("callbacks") or {}).items()
+        if not node["_target_"].startswith("mmcl.")
+    }
+    return {**found, "callbacks": foreign} if foreign else found
 
 
 def run_key(config: Mapping[str, Any]) -> str:

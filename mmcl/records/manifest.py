@@ -90,7 +90,10 @@ def versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit of the code in ``folder`` and whether tracked files differ from it; empty outside a repository."""
+    """Commit of the code in ``folder`` and whether any file differs from it; empty outside a repository.
+
+    A file that git does not track counts as a difference: it may be a part that the run used.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -100,7 +103,7 @@ def git_state(folder: Path) -> dict[str, Any]:
     try:
         return {
             "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+            "dirty": bool(git("status", "--porcelain")),
         }
     except (OSError, subprocess.SubprocessError):
         return {}

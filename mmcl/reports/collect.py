@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pandas as pd
 import yaml
 
 from mmcl.records.files import write_bytes
+from mmcl.records.keys import digest, science
 from mmcl.reports.paper import find
 from mmcl.reports.run import LABELS, Line, summarise
 
@@ -40,13 +42,25 @@ def collect(run_dirs: Iterable[Path], output: Path) -> pd.DataFrame:
     if not lines:
         raise ValueError("no runs: name finished run directories, such as runs/quick/*")
     order = [*SETTING, "seed"]
-    runs = pd.DataFrame(lines).sort_values(order, ascending=[False, True, True, True]).reset_index(drop=True)
+    ascending = [False, True, True, True]
+    runs = pd.DataFrame(lines).sort_values(order, ascending=ascending).reset_index(drop=True)
+    mixed = runs.groupby(list(SETTING), dropna=False).recipe.nunique()
+    if (mixed > 1).any():
+        raise ValueError(
+            "runs of one setting differ in more than the seed (see recipe below); name those of one experiment only:\n"
+            + runs[["run_key", *SETTING, "seed", "recipe"]].to_string()
+        )
+    everything = pd.concat(rows).sort_values(order, ascending=ascending, kind="stable")
+    # All is made before anything is written: a folder holds the files of one table or of none.
+    files = {
+        "results.csv": everything.to_csv(index=False).encode(),
+        "runs.csv": runs.to_csv(index=False).encode(),
+        "table.md": markdown(runs).encode(),
+        "seeds.png": draw(runs),
+    }
     output.mkdir(parents=True, exist_ok=True)
-    everything = pd.concat(rows).sort_values(order, ascending=[False, True, True, True], kind="stable")
-    write_bytes(output / "results.csv", everything.to_csv(index=False).encode())
-    write_bytes(output / "runs.csv", runs.to_csv(index=False).encode())
-    write_bytes(output / "table.md", markdown(runs).encode())
-    write_bytes(output / "seeds.png", draw(runs))
+    for name, content in files.items():
+        write_bytes(output / name, content)
     return runs
 
 
@@ -57,31 +71,35 @@ def _line(config: dict[str, Any], manifest: dict[str, Any], scores: list[Line]) 
         "seed": config["seed"],
         **{key: config["data"].get(key) for key in SETTING},
     }
-    paper = find(config["data"])
-    for score in scores:
-        if score.intervened or score.role not in ROLES:
-            continue
-        line[f"{score.role}_linear"] = score.linear
-        line[f"{score.role}_nonlinear"] = score.nonlinear
-        line[f"{score.role}_ceiling"] = score.ceiling
-        line[f"{score.role}_paper"] = paper.text(score.role) if paper else "–"
-    timings = manifest["timings_s"]
+    paper = find(config)
+    of_role = {score.role: score for score in scores if not score.intervened}
+    for role in ROLES:
+        score = of_role.get(role)
+        for column in ("linear", "nonlinear", "ceiling"):
+            value = getattr(score, column, None)
+            line[f"{role}_{column}"] = math.nan if value is None else value
+        line[f"{role}_paper"] = paper.text(role) if paper else "–"
+    last = manifest["attempts"][-1]
+    world = {key: value for key, value in config["data"].items() if key not in SETTING}
     return {
         **line,
+        "recipe": digest({**science(config), "seed": None, "data": world}),
         "steps": manifest["steps_done"],
-        "train_s": timings["train"],
-        "evaluate_s": timings["evaluate"],
-        "wall_s": manifest.get("wall_s"),
+        "attempts": len(manifest["attempts"]),
+        "threads": last["threads"],
+        "wall_s": last.get("wall_s", math.nan),
+        "train_s": manifest["train_s"],
+        "evaluate_s": round(sum(e["seconds"] for e in manifest["evaluations"].values()), 1),
         "peak_memory_gib": round(manifest["peak_memory_bytes"] / 2**30, 2),
-        "commit": manifest["git"].get("commit", "")[:10],
-        "dirty": manifest["git"].get("dirty", False),
+        "commit": last["git"].get("commit", "")[:10],
+        "dirty": last["git"].get("dirty", False),
     }
 
 
 def settings(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The runs of each setting under its name, in order."""
     found = []
-    for values, part in runs.groupby(list(SETTING), sort=False):
+    for values, part in runs.groupby(list(SETTING), sort=False, dropna=False):
         change, statistical, causal = values
         words = ["statistical"] * bool(statistical) + ["causal"] * bool(causal)
         found.append((f"p(chg.) = {change:g}, {' and '.join(words) or 'independent'}", part))
@@ -100,15 +118,19 @@ def markdown(runs: pd.DataFrame) -> str:
             "|---|---|---|---|---|---|---|---|---|",
         ]
         for _, run in part.iterrows():
-            text.append(f"| {run.seed} | `{run.run_key}` | {_cells(run)} | {run.wall_s:.0f} s |")
-        numbers = part.select_dtypes("number").assign(style_excess=part.style_nonlinear - part.style_ceiling)
+            text.append(f"| {run.seed} | `{run.run_key}` | {_cells(run)} | {_seconds(run.wall_s)} |")
+        numbers = part.select_dtypes("number").assign(excess=part.style_nonlinear - part.style_ceiling)
         median, lowest, highest = numbers.median(), numbers.min(), numbers.max()
-        text.append(f"| **median** | | {_cells(median)} | {median.wall_s:.0f} s |")
-        text.append(
-            f"| **worst** | | {lowest.content_linear:.3f} | {lowest.content_nonlinear:.3f} "
-            f"| {highest.style_nonlinear:.3f} | | {_excess(numbers.style_excess.abs().max())} "
-            f"| {highest.modality_specific_nonlinear:.3f} | {highest.wall_s:.0f} s |"
+        text.append(f"| **median** | | {_cells(median)} | {_seconds(median.wall_s)} |")
+        worst = (
+            lowest.content_linear,
+            lowest.content_nonlinear,
+            highest.style_nonlinear,
+            math.nan,
+            numbers.excess.abs().max(),
+            highest.modality_specific_nonlinear,
         )
+        text.append(f"| **worst** | | {' | '.join(map(_score, worst))} | {_seconds(highest.wall_s)} |")
         first = part.iloc[0]
         text.append(
             f"| **paper** | | | {first.content_paper} | {first.style_paper} | | | {first.modality_specific_paper} | |"
@@ -118,14 +140,23 @@ def markdown(runs: pd.DataFrame) -> str:
 
 
 def _cells(run: Any) -> str:
-    return (
-        f"{run.content_linear:.3f} | {run.content_nonlinear:.3f} | {run.style_nonlinear:.3f} | {run.style_ceiling:.3f} "
-        f"| {_excess(run.style_nonlinear - run.style_ceiling)} | {run.modality_specific_nonlinear:.3f}"
+    scores = (
+        run.content_linear,
+        run.content_nonlinear,
+        run.style_nonlinear,
+        run.style_ceiling,
+        run.style_nonlinear - run.style_ceiling,
+        run.modality_specific_nonlinear,
     )
+    return " | ".join(map(_score, scores))
 
 
-def _excess(value: float) -> str:
-    return f"{value:+.3f}"
+def _score(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}".replace("-0.000", "0.000")
+
+
+def _seconds(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.0f} s"
 
 
 def draw(runs: pd.DataFrame) -> bytes:

@@ -32,23 +32,40 @@ def _tables() -> list[dict[str, Any]]:
     return tables
 
 
-def find(data: Mapping[str, Any]) -> PaperRow | None:
-    """The row for a numerical world's config, or ``None`` where the paper has no such setting."""
-    wanted = {
-        "change": data.get("style_change_prob"),
-        "statistical": data.get("statistical"),
-        "causal": data.get("causal"),
-    }
+USUAL = {
+    "content_size": 5,
+    "style_size": 5,
+    "content_classes": None,
+    "style_classes": None,
+    "modality_specific_classes": None,
+    "content_std": 1.0,
+    "style_std": 1.0,
+    "modality_specific_std": 1.0,
+    "style_change_std": 1.0,
+    "process": "asymmetric",
+    "mixing_layers": 3,
+}
+"""What all rows of the tables have in common, as far as the paper says."""
+
+
+def find(config: Mapping[str, Any]) -> PaperRow | None:
+    """The row for a run's resolved config, or ``None`` where the paper has no such setting."""
+    data, encoder = config["data"], config["encoder"]
     sizes = data.get("modality_specific_sizes")
-    usual = (
-        data.get("content_size") == data.get("style_size") == 5
-        and sizes in ([5, 5], [0, 0])
-        and data.get("process") == "asymmetric"
-        and not any(data.get(f"{role}_classes") for role in ("content", "style", "modality_specific"))
-    )
-    if not usual:
+    original = bool(data.get("shared_mixing"))
+    if (
+        any(data.get(key) != value for key, value in USUAL.items())
+        or sizes not in ([5, 5], [0, 0])
+        or encoder.get("encoding_size") != 5
+        or encoder.get("shared") != original  # B.1: one encoder where f_1 = f_2, distinct ones otherwise
+    ):
         return None
-    setting = {"original": bool(data.get("shared_mixing")), "modality_specific": sizes == [5, 5]}
+    wanted = {
+        "change": data["style_change_prob"],
+        "statistical": data["statistical"],
+        "causal": data["causal"],
+    }
+    setting = {"original": original, "modality_specific": sizes == [5, 5]}
     for table in _tables():
         if table["setting"] == setting:
             for row in table["rows"]:

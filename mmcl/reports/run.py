@@ -63,7 +63,9 @@ def summarise(results: pd.DataFrame) -> list[Line]:
                 values = rows[rows.evaluator.isin(evaluators)][column].dropna()
                 return float(values.mean()) if len(values) else None
 
-            nonlinear = (INTERVENTION,) if intervened else NONLINEAR
+            nonlinear = (INTERVENTION, *NONLINEAR) if intervened else NONLINEAR
+            # Chance and ceiling are the nonlinear predictor's, or the linear one's where there is no other.
+            shown = nonlinear if rows.evaluator.isin(nonlinear).any() else LINEAR
             lines.append(
                 Line(
                     role=str(name),
@@ -71,8 +73,8 @@ def summarise(results: pd.DataFrame) -> list[Line]:
                     metric=str(rows.metric.iloc[0]),
                     linear=mean("value", LINEAR),
                     nonlinear=mean("value", nonlinear),
-                    chance=mean("chance", nonlinear),
-                    ceiling=mean("ceiling", nonlinear),
+                    chance=mean("chance", shown),
+                    ceiling=mean("ceiling", shown),
                 )
             )
     return lines
@@ -84,7 +86,7 @@ def report(run_dir: Path, shown: Path) -> None:
     manifest = json.loads((run_dir / "manifest.json").read_text())
     results = pd.read_csv(run_dir / "results.csv")
     lines = summarise(results)
-    paper = find(config["data"])
+    paper = find(config)
     console = Console()
     console.print(_table(lines, paper, config))
     losses = results[results.metric.eq("loss")].set_index("split").value
@@ -92,9 +94,9 @@ def report(run_dir: Path, shown: Path) -> None:
         console.print(
             "Held-out loss: " + ", ".join(f"{split} {value:.3f}" for split, value in losses.items())
         )
-    seconds = manifest["timings_s"]
+    evaluated = sum(e["seconds"] for e in manifest["evaluations"].values())
     console.print(
-        f"{manifest['steps_done']} steps in {seconds['train']:.0f} s, evaluation {seconds['evaluate']:.0f} s, "
+        f"{manifest['steps_done']} steps in {manifest['train_s']:.0f} s, evaluation {evaluated:.0f} s, "
         f"peak memory {manifest['peak_memory_bytes'] / 2**30:.1f} GiB"
     )
     figure = draw(run_dir, lines, paper, config)

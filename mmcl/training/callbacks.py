@@ -1,8 +1,9 @@
-"""Callbacks: checkpoints that survive anything, the online content R^2, a guard against divergence."""
+"""Callbacks: checkpoints that survive anything, the loss and the online content R^2."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor
 from mmcl.checks import require
 from mmcl.evaluators import linear_r2
 from mmcl.random import Stream, generator
+from mmcl.records.files import replace
 from mmcl.training.context import Context
 from mmcl.training.module import DivergedError
 from mmcl.worlds import World
@@ -59,27 +61,31 @@ class Resumable(Callback):
         self.every_n_steps = every_n_steps
         self.stop = stop
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, *__: Any) -> None:
         stopping = self.stop.signal is not None
+        step = trainer.global_step
         if stopping:
             trainer.should_stop = True
-        if stopping or trainer.global_step % self.every_n_steps == 0:
+        if stopping or step % self.every_n_steps == 0 or step == trainer.max_steps:
+            finite_loss(outputs, step)  # a diverged state must not replace a good one
             self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> None:
         temporary = self.path.with_suffix(".tmp")
         try:
             trainer.save_checkpoint(temporary, weights_only=False)  # optimizer and loop state too
-            temporary.replace(self.path)
+            replace(temporary, self.path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
-class GuardDivergence(Callback):
-    """Ends a run whose loss is NaN or infinite, naming the step, instead of training on noise.
+class LogLoss(Callback):
+    """Logs the loss every ``every_n_steps``, and ends a run whose loss is NaN or infinite.
 
-    The loss is looked at every ``every_n_steps``: on an accelerator each look waits for the device.
+    Lightning would write the step's row only after all callbacks, and so after the step's checkpoint: a kill in
+    between would leave a row missing for ever. This callback stands before :class:`Resumable`. The loss is looked at
+    no more often because on an accelerator each look waits for the device.
     """
 
     def __init__(self, every_n_steps: int) -> None:
@@ -87,12 +93,28 @@ class GuardDivergence(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, *__: Any) -> None:
         if trainer.global_step % self.every_n_steps == 0:
-            loss = float(outputs["loss"])
-            if not torch.isfinite(torch.tensor(loss)):
-                raise DivergedError(
-                    f"loss={loss} at step {trainer.global_step}: training diverged; "
-                    "lower optimizer.lr, raise the warm-up, or set trainer.gradient_clip_val"
-                )
+            log(trainer, "loss", finite_loss(outputs, trainer.global_step))
+
+
+def finite_loss(outputs: Any, step: int) -> float:
+    """The loss of a training step.
+
+    Raises:
+        DivergedError: it is NaN or infinite.
+    """
+    loss = float(outputs["loss"])
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"loss={loss} at step {step}: training diverged; "
+            "lower optimizer.lr, raise the warm-up, or set trainer.gradient_clip_val"
+        )
+    return loss
+
+
+def log(trainer: pl.Trainer, name: str, value: float) -> None:
+    """Give a value to every logger at once; Lightning counts steps from 0."""
+    for logger in trainer.loggers:
+        logger.log_metrics({name: value}, step=trainer.global_step - 1)
 
 
 class OnlineR2(Callback):
@@ -113,8 +135,7 @@ class OnlineR2(Callback):
         scores = [linear_r2(h.float().cpu(), self.target) for h in z.values()]
         value = sum(scores) / len(scores)
         module.log(self.name, value, prog_bar=True, logger=False, rank_zero_only=True)
-        for logger in trainer.loggers:
-            logger.log_metrics({self.name: value}, step=trainer.global_step - 1)
+        log(trainer, self.name, value)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -45,12 +43,9 @@ class ContrastiveModule(pl.LightningModule):
         z = self.encoders(batch.views)
         z_fresh = self.encoders(fresh.views) if fresh is not None else None
         loss: Tensor = self.objective(z, z_fresh)
-        self.log("loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer, schedule = self._optimizer.build(self, self._max_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-Objective = Callable[[dict[str, Tensor]], Tensor]

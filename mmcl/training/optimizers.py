@@ -113,6 +113,9 @@ class Adam:
             weight_decay=self.weight_decay,
             fused=True,
         )
+        # torch declares that its fused optimizers unscale gradients themselves, and Lightning then refuses to clip
+        # under mixed precision. bfloat16 needs no scaling, so there is nothing to unscale.
+        optimizer._step_supports_amp_scaling = False
         return optimizer, self.schedule.build(optimizer, max_steps)
 
 

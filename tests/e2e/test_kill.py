@@ -87,7 +87,7 @@ def test_killed_three_times_at_random_steps(uninterrupted, tmp_path):
         assert json.loads((run_dir(tmp_path) / "manifest.json").read_text())["status"] == "RUNNING"
     finish(tmp_path)
     same_run(uninterrupted, run_dir(tmp_path))
-    assert json.loads((run_dir(tmp_path) / "manifest.json").read_text())["attempts"] == 4
+    assert len(json.loads((run_dir(tmp_path) / "manifest.json").read_text())["attempts"]) == 4
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -104,9 +104,32 @@ def test_stopped_by_hand_or_by_a_scheduler(uninterrupted, tmp_path, how):
     same_run(uninterrupted, run_dir(tmp_path))
 
 
-def test_stopped_before_training_begins(tmp_path):
+def test_stopped_before_training_begins(uninterrupted, tmp_path):
     child = process(*RUN, cwd=tmp_path)
     time.sleep(1.0)
     child.send_signal(signal.SIGTERM)
     assert child.wait(60) != 0
     assert "Traceback" not in child.communicate()[1]
+    finish(tmp_path)
+    same_run(uninterrupted, run_dir(tmp_path))
+
+
+def test_stopped_while_it_evaluates(tmp_path):
+    slow = (*RUN[:-1], "trainer.max_steps=14", "evaluator=[linear,kernel_ridge]", "evaluation.n_fit=6000")
+    child = process(*slow, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not list(
+        tmp_path.glob("runs/smoke/*/results.csv")
+    ):  # the linear rows are there, kernel ridge is at work
+        assert child.poll() is None, child.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 128 + signal.SIGTERM
+    assert (
+        child.communicate()[1].strip().splitlines()[-1].startswith("error: stopped; the same command goes on")
+    )
+    manifest = json.loads((run_dir(tmp_path) / "manifest.json").read_text())
+    assert manifest["status"] == "INTERRUPTED"
+    assert manifest["trained"]
+    assert set(pd.read_csv(run_dir(tmp_path) / "results.csv").evaluator) == {"linear"}

@@ -61,8 +61,10 @@ def test_a_run_leaves_its_records(cli):
     assert manifest["status"] == "COMPLETED"
     assert manifest["run_key"] == run.name
     assert manifest["seed"] == 0
-    assert manifest["overrides"] == list(SMOKE)
-    assert manifest["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    (attempt,) = manifest["attempts"]
+    assert attempt["overrides"] == list(SMOKE)
+    assert attempt["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert attempt["threads"] >= 1
     assert len(manifest["world_sha256"]) == 64
     assert manifest["steps_per_s"] > 0
     assert manifest["peak_memory_bytes"] > 1e7
@@ -107,7 +109,7 @@ def test_a_finished_run_is_not_run_again_unless_forced(cli, run_dir):
     before = {p: p.stat().st_mtime_ns for p in (run_dir / "encoders.pt", run_dir / "results.csv")}
     assert cli("train.py", *SMOKE).code == 0
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    assert json.loads((run_dir / "manifest.json").read_text())["attempts"] == 1
+    assert len(json.loads((run_dir / "manifest.json").read_text())["attempts"]) == 1
     old = torch.load(run_dir / "encoders.pt", weights_only=True)
     assert cli("train.py", *SMOKE, "force=true").code == 0
     assert (run_dir / "encoders.pt").stat().st_mtime_ns != before[run_dir / "encoders.pt"]
@@ -147,9 +149,35 @@ def test_evaluate_reproduces_results_exactly_from_the_directory_alone(cli, run_d
     assert "reproduced exactly" in result.out
 
 
-def test_evaluate_takes_other_evaluators(cli, run_dir):
+def test_evaluate_takes_other_evaluators_and_keeps_the_rows_of_the_rest(cli, run_dir):
+    old = pd.read_csv(run_dir / "results.csv")
     result = cli("evaluate.py", f"run_dir={run_dir}", "evaluator=[linear]", "evaluator.linear.n_fit=32")
     assert result.code == 0, result.err
+    new = pd.read_csv(run_dir / "results.csv")
+    assert set(new.evaluator) == set(old.evaluator)
+    assert set(new[new.evaluator == "linear"].n_fit) == {32}
+    rest = [t[t.evaluator != "linear"].reset_index(drop=True) for t in (old, new)]
+    pd.testing.assert_frame_equal(*rest)
+
+
+def test_a_command_with_fewer_evaluators_forgets_none(cli, run_dir):
+    before = (run_dir / "results.csv").read_bytes()
+    assert cli("train.py", *SMOKE, "evaluator=[linear]").code == 0
+    assert (run_dir / "results.csv").read_bytes() == before
+    result = cli("evaluate.py", f"run_dir={run_dir}")
+    assert "reproduced exactly" in result.out
+
+
+def test_an_evaluator_that_fails_keeps_the_rows_of_those_before_it(cli, run_dir, monkeypatch):
+    from mmcl.evaluators import KernelRidge
+
+    def out_of_memory(self, *_):
+        raise MemoryError("no memory")
+
+    (run_dir / "results.csv").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(KernelRidge, "evaluate", out_of_memory)
+        fails(cli("evaluate.py", f"run_dir={run_dir}"), "no memory")
     assert set(pd.read_csv(run_dir / "results.csv").evaluator) == {"linear"}
 
 
@@ -180,6 +208,7 @@ def test_a_sweep_makes_a_run_for_each_job_and_a_failed_one_hides_no_other(cli):
         "loss=align_max_ent",
         "loss.learned_temperature=true",
         "trainer.precision=bf16_mixed",
+        "trainer.precision=bf16_mixed optimizer=adam trainer.gradient_clip_val=1.0",
         "optimizer=adam",
         "optimizer=adamw",
         "data.modality_specific_sizes=[2,2,2]",
@@ -192,7 +221,12 @@ def test_a_sweep_makes_a_run_for_each_job_and_a_failed_one_hides_no_other(cli):
 )
 def test_every_part_trains_and_is_evaluated(cli, override):
     result = cli(
-        "train.py", *SMOKE, "trainer.max_steps=5", "evaluation.n_fit=64", "evaluation.n_test=64", override
+        "train.py",
+        *SMOKE,
+        "trainer.max_steps=5",
+        "evaluation.n_fit=64",
+        "evaluation.n_test=64",
+        *override.split(),
     )
     assert result.code == 0, result.err
     results = pd.read_csv(only("runs/smoke/*/results.csv"))
@@ -269,14 +303,51 @@ def test_a_world_that_is_not_the_runs_own(cli, run_dir):
     name = sorted(world)[-1]
     world[name] = world[name] + 1e-3
     torch.save(world, run_dir / "world.pt")
-    fails(cli("evaluate.py", f"run_dir={run_dir}"), "world.pt", "hash differs", "force=true")
+    fails(cli("evaluate.py", f"run_dir={run_dir}"), "world.pt", "hash differs", "train again")
 
 
 def test_encoders_of_another_size(cli, run_dir):
-    config = yaml.safe_load((run_dir / "config.yaml").read_text())
-    config["encoder"]["widths"] = [8, 8, 8]
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(config))
+    state = torch.load(run_dir / "encoders.pt", weights_only=True)
+    name, value = next(iter(state["encoders"].items()))
+    torch.save({**state, "encoders": {**state["encoders"], name: value[:1]}}, run_dir / "encoders.pt")
     fails(cli("evaluate.py", f"run_dir={run_dir}"), "encoders.pt", "another encoder")
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value"), [("data", "style_change_prob", 0.5), ("encoder", "widths", [8])]
+)
+def test_a_config_that_is_not_the_runs_own(cli, run_dir, group, key, value):
+    config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    config[group][key] = value
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(config))
+    fails(cli("evaluate.py", f"run_dir={run_dir}"), run_dir.name, "leave config.yaml as it was written")
+
+
+def test_two_runs_in_one_directory(cli, run_dir):
+    before = (run_dir / "manifest.json").read_bytes()
+    fails(
+        cli("train.py", *SMOKE, "seed=1", f"hydra.run.dir={run_dir}"), run_dir.name, "a directory of its own"
+    )
+    fails(cli("train.py", *SMOKE, "seed=1", f"hydra.run.dir={run_dir}", "force=true"), run_dir.name)
+    assert (run_dir / "manifest.json").read_bytes() == before
+
+
+def test_force_forgets_the_runs_own_files_and_no_others(cli, run_dir):
+    (run_dir / "notes.txt").write_text("mine")
+    assert cli("train.py", *SMOKE, "force=true", "evaluator=[linear]").code == 0
+    assert (run_dir / "notes.txt").read_text() == "mine"
+    assert set(pd.read_csv(run_dir / "results.csv").evaluator) == {"linear"}
+
+
+def test_force_does_not_throw_away_an_unfinished_run(cli, run_dir):
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    (run_dir / "manifest.json").write_text(json.dumps({**manifest, "trained": False, "status": "RUNNING"}))
+    checkpoint = run_dir / "checkpoints" / "last.ckpt"
+    before = checkpoint.stat().st_mtime_ns
+    assert cli("train.py", *SMOKE, "force=true").code == 0
+    assert checkpoint.stat().st_mtime_ns == before, (
+        "it went on from its last checkpoint, where nothing was left to do"
+    )
 
 
 def test_a_config_of_a_run_may_not_name_other_code(cli, run_dir):
@@ -298,21 +369,6 @@ def test_an_output_that_is_a_file(cli, tmp_path):
     (tmp_path / "taken").write_text("mine")
     fails(cli("train.py", *SMOKE, "output=taken"), "output=taken", "cannot be written")
     assert (tmp_path / "taken").read_text() == "mine"
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(size):
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("mounting a tmpfs needs privileges")
-        return folder
-
-    yield mount
-    subprocess.run(["umount", folder], check=False)
 
 
 def test_a_disk_without_room(cli, small_disk):
@@ -339,16 +395,9 @@ def test_a_disk_that_fills_up_while_the_run_writes(cli, small_disk, size):
     assert steps == list(range(5, 41, 5))
 
 
-def test_a_read_only_folder(cli, tmp_path):
-    folder = tmp_path / "read_only"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", folder]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a tmpfs needs privileges")
-    try:
-        fails(cli("train.py", *SMOKE, "output=read_only"), "read_only", "Read-only", "output=FOLDER")
-    finally:
-        subprocess.run(["umount", folder], check=True)
+def test_a_read_only_folder(cli, small_disk):
+    small_disk("64k", "ro")
+    fails(cli("train.py", *SMOKE, "output=disk"), "disk", "Read-only", "output=FOLDER")
 
 
 def test_a_run_that_diverges_says_so_and_what_to_do(cli):
@@ -362,8 +411,11 @@ def test_a_run_that_diverges_says_so_and_what_to_do(cli):
 def test_two_processes_in_one_run(cli, run_dir):
     from mmcl.records.lock import locked
 
+    before = {p: p.read_bytes() for p in run_dir.iterdir() if p.is_file()}
     with locked(run_dir):
         fails(cli("train.py", *SMOKE), "another process")
+        fails(cli("evaluate.py", f"run_dir={run_dir}"), "another process")
+    assert {p: p.read_bytes() for p in run_dir.iterdir() if p.is_file()} == before
 
 
 def test_evaluation_larger_than_allowed_is_refused_before_training(cli):

@@ -12,28 +12,15 @@ from mmcl.records.lock import LockedError, locked
 from mmcl.records.manifest import Manifest, git_state
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("mounting a tmpfs needs privileges")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk_leaves_the_old_file_and_no_other(small_disk):
-    path = small_disk / "file"
+    disk = small_disk("64k")
+    path = disk / "file"
     write_bytes(path, b"old")
     with pytest.raises(OSError, match="No space left") as error:
         write_bytes(path, b"x" * 200_000)
     assert str(path) in str(error.value)
     assert path.read_bytes() == b"old"
-    assert os.listdir(small_disk) == ["file"]
+    assert os.listdir(disk) == ["file"]
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
