@@ -149,7 +149,12 @@ def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[
     width = 0.2
     for i, (label, values, colour) in enumerate(bars):
         places = [k + (i - 1.5) * width for k in range(len(shown))]
-        left.bar(places, [v if v is not None else 0.0 for v in values], width, label=label, color=colour)
+        drawn = left.bar(
+            places, [v if v is not None else 0.0 for v in values], width, label=label, color=colour
+        )
+        # A score of zero is a result and has no height: it needs its number.
+        texts = ["" if v is None else f"{v:.2f}".replace("-0.00", "0.00") for v in values]
+        left.bar_label(drawn, texts, fontsize=7, padding=2)
     if paper:
         known = [(k, paper.values[line.role]) for k, line in enumerate(shown) if line.role in paper.values]
         left.bar(
