@@ -25,6 +25,9 @@ from mmcl.training.module import DivergedError
 from mmcl.worlds import World
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class Stop:
     """Turns SIGINT and SIGTERM into a wish that training honours at the end of a step.
 
@@ -37,12 +40,18 @@ class Stop:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Listen while the block runs; what handled the signals before handles them after."""
-        before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.listen()
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Take the signals over from whatever handles them."""
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         self.signal = number
@@ -60,6 +69,11 @@ class Resumable(Callback):
         self.path = path
         self.every_n_steps = every_n_steps
         self.stop = stop
+
+    def on_train_start(self, *_: Any) -> None:
+        # Lightning has put its own SIGTERM handler before ours by now. It ends the process between two steps, with
+        # exit code 0 and without a checkpoint; one owner is enough.
+        self.stop.listen()
 
     def on_train_batch_end(self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, *__: Any) -> None:
         stopping = self.stop.signal is not None
