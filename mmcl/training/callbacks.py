@@ -24,7 +24,6 @@ from mmcl.training.context import Context
 from mmcl.training.module import DivergedError
 from mmcl.worlds import World
 
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
