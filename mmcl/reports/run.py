@@ -157,7 +157,7 @@ def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[
         left.bar_label(drawn, texts, fontsize=7, padding=2)
     if paper:
         known = [(k, paper.values[line.role]) for k, line in enumerate(shown) if line.role in paper.values]
-        left.bar(
+        printed = left.bar(
             [k + 1.5 * width for k, _ in known],
             [mean for _, (mean, _) in known],
             width,
@@ -166,6 +166,7 @@ def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[
             label=f"paper, {paper.table}",
             color="#fdae6b",
         )
+        left.bar_label(printed, fmt="%.2f", fontsize=7, padding=2)
     left.axhline(0, color="black", linewidth=0.8)
     left.set_xticks(range(len(shown)), [line.label for line in shown])
     left.set_ylim(min(-0.05, *(v for _, vs, _ in bars for v in vs if v is not None)) if shown else 0, 1.18)
