@@ -14,7 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mmcl.config.schema import MANY, Train, validate_train
+from mmcl.config.schema import Train, validate_train
 from mmcl.data import StreamingDataModule
 from mmcl.errors import UserError
 from mmcl.evaluators import Row, run_evaluators
@@ -161,7 +161,7 @@ def _check_key(config: Train, manifest: Manifest, run_dir: Path) -> None:
         )
 
 
-def evaluate(run_dir: Path, evaluator: Any | None) -> tuple[Train, Manifest]:
+def evaluate(run_dir: Path, evaluator: Any | None) -> None:
     """Evaluate a trained run again, from its directory alone.
 
     Args:
@@ -189,7 +189,6 @@ def evaluate(run_dir: Path, evaluator: Any | None) -> tuple[Train, Manifest]:
     torch.set_num_threads(config.trainer.threads or DEFAULT_THREADS)
     with locked(run_dir):
         _evaluate(config, run_dir, manifest, again=True)
-    return config, manifest
 
 
 def read_config(run_dir: Path) -> Train:
@@ -204,7 +203,7 @@ def read_config(run_dir: Path) -> Train:
     if not isinstance(values, dict):
         raise UserError(f"{path}: not a config")
     try:
-        return validate_train({**values, **{group: values.get(group) or {} for group in MANY}})
+        return validate_train(values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 

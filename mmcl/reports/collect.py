@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Iterable
@@ -11,9 +10,11 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from matplotlib.figure import Figure
 
 from mmcl.records.files import write_bytes
 from mmcl.records.keys import digest, science
+from mmcl.reports.image import png
 from mmcl.reports.paper import find
 from mmcl.reports.run import LABELS, Line, summarise
 
@@ -161,15 +162,9 @@ def _seconds(value: float) -> str:
 
 def draw(runs: pd.DataFrame) -> bytes:
     """Every run as a point: R² of each role, with style's ceiling and the paper's mean, a panel for each setting."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     parts = settings(runs)
-    figure, axes = plt.subplots(
-        1, len(parts), figsize=(5.2 * len(parts), 4.2), layout="constrained", squeeze=False, sharey=True
-    )
+    figure = Figure(figsize=(5.2 * len(parts), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(parts), squeeze=False, sharey=True)
     for axis, (name, part) in zip(axes[0], parts, strict=True):
         for x, role in enumerate(ROLES):
             places = [x + 0.5 * ((i + 0.5) / len(part) - 0.5) for i in range(len(part))]
@@ -198,7 +193,4 @@ def draw(runs: pd.DataFrame) -> bytes:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("R², kernel ridge")
     axes[0][-1].legend(fontsize=8, loc="center right")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    plt.close(figure)
-    return buffer.getvalue()
+    return png(figure)

@@ -9,9 +9,12 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from mmcl.records.files import write_bytes
+from mmcl.reports.image import png
 from mmcl.reports.paper import PaperRow, find
 
 LINEAR = ("linear", "logistic")
@@ -132,14 +135,8 @@ def _table(lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) ->
 
 def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) -> Path:
     """Write ``figure.png``: scores by factor beside the paper's row, and the learning curve."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    from mmcl.records.files import write_bytes
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
     shown = [line for line in lines if not line.intervened]
     bars: list[tuple[str, list[float | None], str]] = [
         ("linear", [line.linear for line in shown], "#9ecae1"),
@@ -176,13 +173,8 @@ def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[
     left.spines[["top", "right"]].set_visible(False)
     _draw_curve(run_dir, right)
     figure.suptitle(f"{config['name']}, seed {config['seed']}")
-    import io
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    plt.close(figure)
     path = run_dir / "figure.png"
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, png(figure))
     return path
 
 

@@ -187,10 +187,8 @@ class OnlineR2Conf:
         require(self.every_n_steps >= 1, "every_n_steps", self.every_n_steps, ">= 1")
 
     def build(self, context: Context) -> Callback | None:
-        factors = context.world.sample(2, generator(context.seed, Stream.PROBE)).factors
-        require(
-            self.factor in factors, "callbacks.online_r2.factor", self.factor, f"one of {sorted(factors)}"
-        )
-        if not factors[self.factor].is_floating_point():
+        roles = context.world.roles
+        require(self.factor in roles, "callbacks.online_r2.factor", self.factor, f"one of {sorted(roles)}")
+        if roles[self.factor].classes is not None:
             return None  # a discrete factor has no R^2; the evaluators score it at the end
         return OnlineR2(context.world, context.seed, self.factor, self.n_samples, self.every_n_steps)
