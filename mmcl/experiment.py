@@ -389,6 +389,8 @@ def _run_evaluators(
     path = run_dir / "encoders.pt"
     try:
         state = tensors.load(path)
+        if tensors.file_sha256(path) != manifest.values["encoders_sha256"]:
+            raise UserError(f"{path}: is not what this run trained (its hash differs); {REMEDY}")
         module.encoders.load_state_dict(state["encoders"])
         module.objective.load_state_dict(state["objective"])
     except FileNotFoundError:

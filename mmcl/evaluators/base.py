@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -127,6 +127,24 @@ def check_spec(n_fit: int, n_test: int, interventions: Sequence[str]) -> None:
     )
     for name in interventions:
         require_choice("interventions", name, INTERVENTIONS)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What every evaluator that fits a predictor of the factors is configured by.
+
+    Args:
+        n_fit: fresh samples that fit, >= 2 (default: the release's).
+        n_test: fresh samples that score, >= 2.
+        interventions: on the samples' content, each evaluated on its own: ``none``, ``permute_content``.
+    """
+
+    n_fit: int = 20480
+    n_test: int = 20480
+    interventions: list[str] = field(default_factory=lambda: ["none"])
+
+    def __post_init__(self) -> None:
+        check_spec(self.n_fit, self.n_test, self.interventions)
 
 
 def standardise(fit: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmcl.checks import require
-from mmcl.evaluators.base import Objective, Representations, Row, check_spec, predictor_rows
+from mmcl.evaluators.base import Objective, Predictor, Representations, Row, predictor_rows
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _predict(
 
 
 @dataclass(frozen=True)
-class LogisticRegression:
+class LogisticRegression(Predictor):
     """Accuracy of discrete factors by multinomial logistic regression from standardised encodings.
 
     One classifier per component, scikit-learn's defaults (L2 penalty, C = 1, lbfgs), at most ``max_iter`` >=
@@ -79,13 +79,10 @@ class LogisticRegression:
     release of Daunhawer et al. (2023).
     """
 
-    n_fit: int = 20480
-    n_test: int = 20480
-    interventions: list[str] = field(default_factory=lambda: ["none"])
     max_iter: int = 1000
 
     def __post_init__(self) -> None:
-        check_spec(self.n_fit, self.n_test, self.interventions)
+        super().__post_init__()
         require(self.max_iter >= 1, "max_iter", self.max_iter, ">= 1")
 
     def evaluate(
@@ -109,7 +106,7 @@ class LogisticRegression:
 
 
 @dataclass(frozen=True)
-class MLPClassifier:
+class MLPClassifier(Predictor):
     """Accuracy of discrete factors by a classifier with one hidden layer from standardised encodings.
 
     One classifier per component, scikit-learn's defaults (ReLU, Adam 1e-3, batch 200) with ``hidden_size``
@@ -120,15 +117,12 @@ class MLPClassifier:
     epochs from the release.
     """
 
-    n_fit: int = 20480
-    n_test: int = 20480
-    interventions: list[str] = field(default_factory=lambda: ["none"])
     hidden_size: int = 100
     max_iter: int = 1000
     probe_seed: int = 0
 
     def __post_init__(self) -> None:
-        check_spec(self.n_fit, self.n_test, self.interventions)
+        super().__post_init__()
         require(self.hidden_size >= 1, "hidden_size", self.hidden_size, ">= 1")
         require(self.max_iter >= 1, "max_iter", self.max_iter, ">= 1")
         require(0 <= self.probe_seed < 2**32, "probe_seed", self.probe_seed, "in [0, 2^32)")

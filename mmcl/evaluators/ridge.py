@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require
-from mmcl.evaluators.base import Objective, Representations, Row, check_spec, predictor_rows
+from mmcl.evaluators.base import Objective, Predictor, Representations, Row, predictor_rows
 
 log = logging.getLogger(__name__)
 
@@ -70,20 +70,13 @@ def predict_least_squares(x_fit: Tensor, x_test: Tensor, targets: dict[str, Tens
 
 
 @dataclass(frozen=True)
-class LinearRegression:
+class LinearRegression(Predictor):
     """R^2 of continuous factors by least squares with intercept from standardised encodings (metric ``r2``).
 
     ``n_fit``, ``n_test``: fresh samples that fit and that score, each >= 2 (defaults: the release's). The
     score does not change under invertible affine maps of an encoding. Raises ``ValueError`` naming a bad
     field. Source: the release of Daunhawer et al. (2023); the paper reports the kernel ridge only.
     """
-
-    n_fit: int = 20480
-    n_test: int = 20480
-    interventions: list[str] = field(default_factory=lambda: ["none"])
-
-    def __post_init__(self) -> None:
-        check_spec(self.n_fit, self.n_test, self.interventions)
 
     def evaluate(
         self,
@@ -245,7 +238,7 @@ def predict_kernel_ridge(
 
 
 @dataclass(frozen=True)
-class KernelRidge:
+class KernelRidge(Predictor):
     """R^2 of continuous factors by RBF kernel ridge from standardised encodings (metric ``r2``).
 
     The hyperparameters are chosen for each factor by ``folds``-fold cross-validation on the fit split;
@@ -263,16 +256,13 @@ class KernelRidge:
     sizes from their release. Departure: float64 throughout, where the release's encodings stay float32.
     """
 
-    n_fit: int = 20480
-    n_test: int = 20480
-    interventions: list[str] = field(default_factory=lambda: ["none"])
     alphas: list[float] = field(default_factory=lambda: [1.0, 0.1, 0.01, 0.001])
     gammas: list[float] = field(default_factory=lambda: [0.01, 0.21544346900318834, 4.641588833612778, 100.0])
     folds: int = 3
     chunk: int = 2048
 
     def __post_init__(self) -> None:
-        check_spec(self.n_fit, self.n_test, self.interventions)
+        super().__post_init__()
         for name in ("alphas", "gammas"):
             values = list(getattr(self, name))
             finite = all(0 < value < float("inf") for value in values)

@@ -34,3 +34,9 @@ def load(path: Path) -> Any:
     except Exception as error:  # torch raises many kinds for a bad archive
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path}: cannot be read as tensors ({first[:120]})") from None
+
+
+def file_sha256(path: Path) -> str:
+    """What :func:`save` returned for the file at ``path``, if it is still the same."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

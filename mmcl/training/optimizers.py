@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from mmcl.checks import require
+from mmcl.training.muon import StackedMuon
 
 
 class Decay(Enum):
@@ -121,7 +122,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class Muon:
-    """``torch.optim.Muon`` on weight matrices, AdamW on everything else.
+    """Muon on weight matrices (:class:`~mmcl.training.muon.StackedMuon`), AdamW on everything else.
 
     Muon orthogonalises the momentum of a weight matrix (Jordan et al., 2024), which suits hidden matrices. First
     and last layers of each encoder, biases, and parameters that are not matrices go to AdamW, as its authors
@@ -155,7 +156,7 @@ class Muon:
         parameters = list(module.parameters())
         optimizer = Joint(
             [
-                torch.optim.Muon(
+                StackedMuon(
                     [p for p in parameters if id(p) in hidden],
                     lr=self.lr,
                     momentum=self.momentum,
