@@ -203,9 +203,11 @@ def read_config(run_dir: Path) -> Train:
     if not isinstance(values, dict):
         raise UserError(f"{path}: not a config")
     try:
-        return validate_train(values)
+        config = validate_train(values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    # The run is known by the config that it wrote, also when a later version has fields that it did not know.
+    return dataclasses.replace(config, resolved=values)
 
 
 OWN = (
