@@ -37,7 +37,8 @@ def mlp(sizes: Sequence[int], *, slope: float, bound: float | None) -> nn.Sequen
     """A fully connected network of layer ``sizes`` (input first) with LeakyReLU between its layers."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes[:-1]):
-        layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(slope)]
+        # In place: its gradient needs only the sign, which its output has too, and so nothing is kept twice.
+        layers += [nn.Linear(n_in, n_out), nn.LeakyReLU(slope, inplace=True)]
     layers.append(nn.Linear(sizes[-2], sizes[-1]))
     if bound is not None:
         layers.append(Bound(bound))

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from mmcl.checks import require
 from mmcl.losses.contrastive import gathered
 from mmcl.losses.inputs import check_encodings, check_matrix, full_precision, unordered_pairs
-from mmcl.losses.logsumexp import row_logsumexp
 from mmcl.losses.options import as_member, require_positive
+from mmcl.losses.pairs import logsumexps
 from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
 
 
@@ -76,9 +76,16 @@ def kernel_entropy(h: Tensor, bandwidth: float = math.sqrt(0.5)) -> Tensor:
     require_positive("bandwidth", bandwidth)
     with torch.autocast(device_type=h.device.type, enabled=False):
         (h,) = full_precision(h)
-        logits = pairwise_similarity(h, h, Similarity.negative_squared_euclidean) / (2.0 * bandwidth**2)
+        densities, _ = logsumexps(
+            h,
+            h,
+            Similarity.negative_squared_euclidean,
+            temperature=2.0 * bandwidth**2,
+            skip_diagonal=True,
+            both=False,
+        )
         constant = 0.5 * h.shape[1] * math.log(2.0 * math.pi * bandwidth**2)
-        return constant + math.log(h.shape[0] - 1) - row_logsumexp(logits, None).mean()
+        return constant + math.log(h.shape[0] - 1) - densities.mean()
 
 
 def nearest_neighbour_entropy(h: Tensor, k: int = 1) -> Tensor:

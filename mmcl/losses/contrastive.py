@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import reduce
 from typing import Any, Self
 
 import torch
@@ -34,9 +35,9 @@ from mmcl.losses.inputs import (
     full_precision,
     unordered_pairs,
 )
-from mmcl.losses.logsumexp import both_logsumexps, row_logsumexp
 from mmcl.losses.options import as_member, require_positive
-from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
+from mmcl.losses.pairs import logsumexps
+from mmcl.losses.similarity import Similarity, paired_similarity
 
 
 class Negatives(Enum):
@@ -82,6 +83,7 @@ def contrastive_pair(
     symmetric: bool = True,
     reduction: Reduction = Reduction.mean,
     normaliser: Normaliser = Normaliser.log_mean,
+    tile: int | None = None,
 ) -> Tensor:
     """The loss of one pair of modalities (formula at the head of this module).
 
@@ -98,6 +100,8 @@ def contrastive_pair(
         reduction: over the batch.
         normaliser: over the candidates; |C_i| is K - 1 (``cross``, ``within``), M (``within_fresh``) or 2K -
             2 (``both``), plus 1 with the positive.
+        tile: rows and columns of pairs held in memory at a time, >= 1 (see :mod:`mmcl.losses.pairs`); ``None``
+            chooses. It decides memory and time, not the value.
 
     Returns:
         Scalar, in float32 (float64 if an input is), also under autocast. With ``cross``, the positive in the
@@ -136,35 +140,38 @@ def contrastive_pair(
             pools = {}
         rows = {"h1": h1, "h2": h2}
 
-        def logits(a: Tensor, b: Tensor) -> Tensor:
-            return _over(pairwise_similarity(a, b, similarity, lp_exponent=lp_exponent), temperature)
+        def sums(a: Tensor, b: Tensor, *, skip_diagonal: bool, both: bool = False) -> tuple[Tensor, Tensor]:
+            return logsumexps(
+                a,
+                b,
+                similarity,
+                temperature=temperature,
+                lp_exponent=lp_exponent,
+                skip_diagonal=skip_diagonal,
+                both=both,
+                tile=tile,
+            )
 
-        positive = _over(paired_similarity(h1, h2, similarity, lp_exponent=lp_exponent), temperature)
-        # The log-sum-exp over the candidates is put together from at most two parts, each (K,).
+        positive = paired_similarity(h1, h2, similarity, lp_exponent=lp_exponent) / temperature
+        # The log-sum-exp over the candidates is put together from parts, each (K,). The positives are one of them,
+        # computed exactly, and left out of the matrix product.
         parts: dict[str, list[Tensor]] = {name: [] for name in anchors}
-        if negatives in (Negatives.cross, Negatives.both):
-            # The exact positives replace the matrix product's diagonal, or -inf takes them out.
-            diagonal = positive if positive_in_denominator else None
-            cross = logits(h1, h2)
-            if symmetric:
-                for name, part in zip(anchors, both_logsumexps(cross, diagonal), strict=True):
-                    parts[name].append(part)
-            else:
-                parts["h1"].append(row_logsumexp(cross, diagonal))
-        if negatives in (Negatives.within, Negatives.both):
-            for name in anchors:
-                parts[name].append(row_logsumexp(logits(rows[name], rows[name]), None))
-        if negatives is Negatives.within_fresh:
-            for name in anchors:
-                parts[name].append(logits(rows[name], pools[name]).logsumexp(dim=1))
-        if negatives in (Negatives.within, Negatives.within_fresh) and positive_in_denominator:
+        if positive_in_denominator:
             for name in anchors:
                 parts[name].append(positive)
+        if negatives in (Negatives.cross, Negatives.both):
+            for name, part in zip(anchors, sums(h1, h2, skip_diagonal=True, both=symmetric), strict=False):
+                parts[name].append(part)
+        if negatives in (Negatives.within, Negatives.both):
+            for name in anchors:
+                parts[name].append(sums(rows[name], rows[name], skip_diagonal=True)[0])
+        if negatives is Negatives.within_fresh:
+            for name in anchors:
+                parts[name].append(sums(rows[name], pools[name], skip_diagonal=False)[0])
 
         losses = []
         for name in anchors:
-            denominator = parts[name][0] if len(parts[name]) == 1 else torch.logaddexp(*parts[name])
-            row_losses = denominator - positive
+            row_losses = reduce(torch.logaddexp, parts[name]) - positive
             if normaliser is Normaliser.log_mean:
                 fresh_rows = pools[name].shape[0] if name in pools else 0
                 count = candidate_count(h1.shape[0], negatives, positive_in_denominator, fresh_rows)
@@ -202,6 +209,7 @@ def contrastive_loss(
     symmetric: bool = True,
     reduction: Reduction = Reduction.mean,
     normaliser: Normaliser = Normaliser.log_mean,
+    tile: int | None = None,
 ) -> Tensor:
     """:func:`contrastive_pair`, averaged over all unordered pairs of two or more modalities.
 
@@ -230,6 +238,7 @@ def contrastive_loss(
             symmetric=symmetric,
             reduction=reduction,
             normaliser=normaliser,
+            tile=tile,
         )
         for first, second in unordered_pairs(z)
     ]
@@ -264,13 +273,6 @@ def _checked_fresh(name: str, fresh: Tensor | None, h1: Tensor) -> Tensor:
     return fresh
 
 
-def _over(similarities: Tensor, temperature: float | Tensor) -> Tensor:
-    # Dividing by exactly 1 would cost one more pass over K x K in each direction.
-    if not isinstance(temperature, Tensor) and temperature == 1.0:
-        return similarities
-    return similarities / temperature
-
-
 @dataclass(frozen=True)
 class Contrastive:
     """The typed config of the family; ``build()`` makes the module.
@@ -282,6 +284,7 @@ class Contrastive:
       only when it is learned,
     * ``norm_penalty``: lambda >= 0, adds lambda times the :func:`mean_squared_norm` of the encodings (times K
       under ``Reduction.sum``). Not in the papers; see :func:`mean_squared_norm` for what it does.
+    * ``tile`` is not part of what a run is: it does not change the run key.
 
     Raises ``ValueError`` that names the field for a value out of range (NaN and infinity included). Enum
     fields also take the name of a member.
@@ -299,8 +302,10 @@ class Contrastive:
     reduction: Reduction = Reduction.mean
     normaliser: Normaliser = Normaliser.log_mean
     norm_penalty: float = 0.0
+    tile: int | None = None
 
     def __post_init__(self) -> None:
+        require(self.tile is None or self.tile >= 1, "tile", self.tile, "null (chosen) or >= 1")
         penalty = self.norm_penalty
         require(0 <= penalty < math.inf, "norm_penalty", penalty, "a finite number >= 0")
         for name, members in (
@@ -370,6 +375,7 @@ class ContrastiveLoss(nn.Module):
             symmetric=spec.symmetric,
             reduction=spec.reduction,
             normaliser=spec.normaliser,
+            tile=spec.tile,
         )
         if spec.norm_penalty == 0:
             return loss

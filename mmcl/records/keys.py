@@ -16,7 +16,8 @@ NOT_SCIENCE = {
         "threads",
         "log_every_n_steps",
         "checkpoint_every_n_steps",
-    )
+    ),
+    "loss": ("tile",),
 }
 """What stands inside them but decides only where and how fast the weights are computed."""
 

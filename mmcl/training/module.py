@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
@@ -43,8 +44,17 @@ class ContrastiveModule(pl.LightningModule):
         z = self.encoders(batch.views)
         z_fresh = self.encoders(fresh.views) if fresh is not None else None
         loss: Tensor = self.objective(z, z_fresh)
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch))
         return loss
+
+    def transfer_batch_to_device(
+        self, batch: tuple[Batch, Batch | None], device: torch.device, dataloader_idx: int
+    ) -> tuple[Batch, Batch | None]:
+        """Views to the device; factors stay, as training does not look at them.
+
+        Lightning's own way copies the batch's structure in every step, which costs a narrow encoder's step 2 %.
+        """
+        first, second = batch
+        return first.views_to(device), second.views_to(device) if second is not None else None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer, schedule = self._optimizer.build(self, self._max_steps)

@@ -13,7 +13,7 @@ from torch import Tensor
 Role = Literal["content", "style", "modality_specific"]
 
 
-@dataclass  # not frozen: Lightning moves the tensors of a batch to a device field by field
+@dataclass(frozen=True)
 class Batch:
     """Observations and the factors that made them, row by row.
 
@@ -42,6 +42,13 @@ class Batch:
             views={name: view[rows] for name, view in self.views.items()},
             factors={name: factor[rows] for name, factor in self.factors.items()},
         )
+
+    def views_to(self, device: torch.device) -> Batch:
+        """The batch with its views on ``device``; factors stay where they are."""
+        if all(view.device == device for view in self.views.values()):
+            return self
+        views = {name: view.to(device, non_blocking=True) for name, view in self.views.items()}
+        return Batch(views=views, factors=self.factors)
 
 
 @dataclass(frozen=True)

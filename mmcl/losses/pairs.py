@@ -1,0 +1,253 @@
+"""Log-sum-exps of the logits of all pairs of rows, exact, in memory that grows with K and not with K^2.
+
+With s_ij the logits of row i of ``a`` and row j of ``b``:
+
+    rows_i = log sum_j exp(s_ij)        columns_j = log sum_i exp(s_ij)
+
+are summed up tile by tile, and the backward pass makes each tile again instead of keeping it. A tile that stays in the
+processor's cache is made, exponentiated and summed there, where a K x K matrix would travel to memory and back at each
+of these steps: tiles are the faster way too, as soon as the matrix outgrows the cache. (That an exact contrastive loss
+needs no K x K matrix is the observation of Cheng et al., 2024, "Breaking the memory barrier".)
+
+Every similarity but ``negative_lp`` is an inner product of rows that are prepared in O(K D) by :func:`prepared`, so
+that a tile is one matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcl.losses.similarity import Similarity, unit_rows
+
+TILE = 1024
+"""Rows and columns of a tile on the CPU: 4 MiB of float32, which two cores' caches hold."""
+
+TILE_ACCELERATOR = 4096
+"""The same on an accelerator, where the cost of starting a kernel asks for larger ones: 64 MiB."""
+
+LP_ELEMENTS = 2**21
+"""Differences of a tile of ``negative_lp``, which has a third dimension: rows x columns x D."""
+
+
+@dataclass(frozen=True)
+class Logits:
+    """How the logits of two prepared matrices are made.
+
+    Args:
+        exponent: p of ``negative_lp``; ``None`` for the inner product.
+        at_most_zero: the logits are negated distances: what rounding makes positive is brought back to 0. The
+            derivative of the formula is right there too, so the gradient is not cut.
+        skip_diagonal: leave the pairs (i, i) out.
+        tile: rows and columns at a time.
+    """
+
+    exponent: float | None
+    at_most_zero: bool
+    skip_diagonal: bool
+    tile: int
+
+    def tiles(self, a: Tensor, b: Tensor) -> Iterator[tuple[slice, slice]]:
+        """The tiles, one strip of rows after the other."""
+        for i in range(0, len(a), self.tile):
+            for j in range(0, len(b), self.tile):
+                yield slice(i, i + self.tile), slice(j, j + self.tile)
+
+    def make(self, a: Tensor, b: Tensor, diagonal: bool, buffer: Tensor) -> Tensor:
+        """The logits of a tile, written into ``buffer``; ``diagonal``: it holds the pairs (i, i)."""
+        tile = buffer[: len(a) * len(b)].view(len(a), len(b))
+        if self.exponent is None:
+            torch.mm(a, b.T, out=tile)
+        else:
+            power = (a.unsqueeze(1) - b.unsqueeze(0)).abs_().pow_(self.exponent)
+            torch.sum(power, dim=2, out=tile).neg_()
+        if self.at_most_zero and self.exponent is None:
+            tile.clamp_(max=0.0)
+        if diagonal and self.skip_diagonal:
+            tile.fill_diagonal_(-torch.inf)
+        return tile
+
+    def pull_back(self, gradient: Tensor, a: Tensor, b: Tensor, into_a: Tensor, into_b: Tensor) -> None:
+        """Add the gradients of ``a`` and ``b``, given that of a tile's logits."""
+        if self.exponent is None:
+            into_a.addmm_(gradient, b)
+            into_b.addmm_(gradient.T, a)
+            return
+        difference = a.unsqueeze(1) - b.unsqueeze(0)
+        slope = difference.abs().pow_(self.exponent - 1).mul_(-self.exponent)
+        # Below p = 1 the derivative at 0 is infinite; 0 is a subgradient's stand-in.
+        slope.mul_(difference.sign_()).masked_fill_(difference == 0, 0.0).mul_(gradient.unsqueeze(2))
+        into_a += slope.sum(dim=1)
+        into_b -= slope.sum(dim=0)
+
+
+def prepared(
+    a: Tensor, b: Tensor, similarity: Similarity, temperature: float | Tensor, lp_exponent: float
+) -> tuple[Tensor, Tensor]:
+    """Matrices whose logits are sim(a_i, b_j) / temperature, by differentiable maps of O(K D).
+
+    * ``inner_product``: <a_i / tau, b_j>
+    * ``cosine``: the same of unit rows
+    * ``negative_squared_euclidean``: <(2 a_i, -||a_i||^2, 1) / tau, (b_j, 1, -||b_j||^2)>
+    * ``negative_lp``: - sum_d |a_id tau^(-1/p) - b_jd tau^(-1/p)|^p
+    """
+    if similarity is Similarity.negative_lp:
+        if isinstance(temperature, Tensor) or temperature != 1.0:
+            scale = temperature ** (-1.0 / lp_exponent)
+            a, b = a * scale, b * scale
+        return a, b
+    if similarity is Similarity.cosine:
+        a, b = unit_rows(a), unit_rows(b)
+    if similarity is Similarity.negative_squared_euclidean:
+        # The three terms cancel badly when rows are far from the origin and close to each other. Distances do not
+        # change under translation, so the common mean goes first; for the same reason it needs no gradient.
+        centre = torch.cat([a, b]).detach().mean(dim=0)
+        a, b = a - centre, b - centre
+        one_a, one_b = a.new_ones(len(a), 1), b.new_ones(len(b), 1)
+        a = torch.cat([2 * a, -a.square().sum(dim=1, keepdim=True), one_a], dim=1)
+        b = torch.cat([b, one_b, -b.square().sum(dim=1, keepdim=True)], dim=1)
+    return a / temperature, b
+
+
+def logsumexps(
+    a: Tensor,
+    b: Tensor,
+    similarity: Similarity,
+    *,
+    temperature: float | Tensor = 1.0,
+    lp_exponent: float = 2.0,
+    skip_diagonal: bool,
+    both: bool,
+    tile: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """``rows`` and ``columns`` of the head of this module, for s = sim(a_i, b_j) / temperature.
+
+    Args:
+        a: ``(Ka, D)``, float32 or float64.
+        b: ``(Kb, D)``, of the same dtype.
+        similarity: see :class:`Similarity`; ``lp_exponent`` is its p.
+        temperature: tau > 0, a number or a 0-dim tensor, which then gets a gradient.
+        skip_diagonal: leave the pairs (i, i) out of every sum.
+        both: compute ``columns`` too; otherwise they are zeros.
+        tile: rows and columns of pairs held at a time; ``None`` chooses.
+
+    Returns:
+        ``(Ka,)`` and ``(Kb,)``. Differentiable once in ``a``, ``b`` and ``temperature``.
+
+    Memory: a few tiles and O(K D); for ``negative_lp`` a tile has D entries for each pair.
+    """
+    first, second = prepared(a, b, similarity, temperature, lp_exponent)
+    lp = similarity is Similarity.negative_lp
+    logits = Logits(
+        exponent=lp_exponent if lp else None,
+        at_most_zero=similarity is Similarity.negative_squared_euclidean,
+        skip_diagonal=skip_diagonal,
+        tile=tile or _chosen_tile(first, lp),
+    )
+    rows, columns = _LogSumExps.apply(first, second, logits, both)
+    return rows, columns
+
+
+def _chosen_tile(a: Tensor, lp: bool) -> int:
+    if lp:
+        return max(16, int((LP_ELEMENTS / a.shape[1]) ** 0.5))
+    return TILE if a.device.type == "cpu" else TILE_ACCELERATOR
+
+
+class _LogSumExps(torch.autograd.Function):
+    """On the CPU one exponential of each tile serves rows and columns, in both passes.
+
+    Forward, with m_i the largest logit of row i so far, M = max_i m_i, E_ij = exp(s_ij - m_i), w_i = exp(m_i - M):
+
+        sum_j exp(s_ij) = e^{m_i} sum_j E_ij,      sum_i exp(s_ij) = e^M sum_i w_i E_ij.
+
+    Backward, with P_ij = exp(s_ij - rows_i) and the gradients g of rows and h of columns:
+
+        dL/ds_ij = P_ij (g_i + e^{rows_i - R} h_j e^{R - columns_j}).
+
+    The second sum loses a column whose logits all lie far below their rows' largest, and the second formula needs rows
+    and columns of like size. Where these do not hold, and on accelerators, where asking would wait for the device, rows
+    and columns get an exponential each.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, logits: Logits, both: bool) -> tuple[Tensor, Tensor]:
+        lowest = torch.finfo(a.dtype).min
+        rows, columns = a.new_zeros(len(a)), a.new_full((len(b),) if both else (0,), -torch.inf)
+        peaks = a.new_full((len(a),), -torch.inf)
+        buffer = _buffer(a, b, logits)
+        for i, j in logits.tiles(a, b):
+            tile = logits.make(a[i], b[j], i == j, buffer)
+            # (a tile may hold nothing but a left out pair: then lowest stands in for minus infinity)
+            peak = torch.maximum(peaks[i], tile.amax(dim=1)).clamp_(min=lowest)
+            if both and a.device.type != "cpu":
+                columns[j] = torch.logaddexp(columns[j], tile.logsumexp(dim=0))
+            kernel = tile.sub_(peak.unsqueeze(1)).clamp_(min=_floor(a)).exp_()
+            rows[i] = rows[i] * (peaks[i] - peak).exp() + kernel.sum(dim=1)
+            peaks[i] = peak
+            if both and a.device.type == "cpu":
+                top = peak.max()
+                part = (peak - top).exp() @ kernel
+                if bool(part.min() > 1e-15):
+                    part = part.log_().add_(top)
+                else:
+                    part = logits.make(a[i], b[j], i == j, buffer).logsumexp(dim=0)
+                columns[j] = torch.logaddexp(columns[j], part)
+        rows = rows.log_().add_(peaks)
+        ctx.save_for_backward(a, b, rows, columns)
+        ctx.logits, ctx.both = logits, both
+        return rows, columns if both else a.new_zeros(len(b))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, from_rows: Tensor, from_columns: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        a, b, rows, columns = ctx.saved_tensors
+        logits: Logits = ctx.logits
+        into_a, into_b = torch.zeros_like(a), torch.zeros_like(b)
+        buffer = _buffer(a, b, logits)
+        floor = _floor(a)
+        for i, j in logits.tiles(a, b):
+            diagonal = i == j
+            tile = logits.make(a[i], b[j], diagonal, buffer)
+            gradient = _tile_gradient(
+                tile, rows[i], from_rows[i], columns[j] if ctx.both else None, from_columns[j], floor
+            )
+            if diagonal and logits.skip_diagonal:
+                gradient.fill_diagonal_(0.0)
+            logits.pull_back(gradient, a[i], b[j], into_a[i], into_b[j])
+        return into_a, into_b, None, None
+
+
+def _tile_gradient(
+    tile: Tensor, rows: Tensor, from_rows: Tensor, columns: Tensor | None, from_columns: Tensor, floor: float
+) -> Tensor:
+    """The gradient of a tile's logits (backward formula of :class:`_LogSumExps`), which it overwrites."""
+    if columns is None:
+        return tile.sub_(rows.unsqueeze(1)).clamp_(min=floor).exp_().mul_(from_rows.unsqueeze(1))
+    top = rows.max()
+    if tile.device.type == "cpu" and bool(top - columns.min() < -floor / 2):
+        weight = torch.addcmul(
+            from_rows.unsqueeze(1),
+            (rows - top).exp().unsqueeze(1),
+            (from_columns * (top - columns).exp()).unsqueeze(0),
+        )
+        return tile.sub_(rows.unsqueeze(1)).clamp_(min=floor).exp_().mul_(weight)
+    of_columns = (tile - columns.unsqueeze(0)).clamp_(min=floor).exp_().mul_(from_columns.unsqueeze(0))
+    return tile.sub_(rows.unsqueeze(1)).clamp_(min=floor).exp_().mul_(from_rows.unsqueeze(1)).add_(of_columns)
+
+
+def _floor(a: Tensor) -> float:
+    """Exponents below this add nothing to a sum that holds a 1.
+
+    Left as they are, their exponentials and the products of these would be denormal numbers, with which processors
+    calculate many times slower.
+    """
+    return -60.0 if a.dtype == torch.float32 else -600.0
+
+
+def _buffer(a: Tensor, b: Tensor, logits: Logits) -> Tensor:
+    return a.new_empty(min(len(a), logits.tile) * min(len(b), logits.tile))
