@@ -38,10 +38,8 @@ lint: $(STAMP)  ## ruff, and mypy over the pure rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## speed, as ratios inside one run
-	$(BIN)/python benchmarks/loss.py
-	$(BIN)/python benchmarks/kernel_ridge.py
-	$(BIN)/python benchmarks/step.py
+bench: $(STAMP)  ## speed and memory, as ratios inside one run, into benchmarks/results.md
+	$(BIN)/python benchmarks/run.py
 
 lock: $(STAMP)  ## write the versions of .venv into requirements.lock
 	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock

@@ -257,7 +257,13 @@ def make_module(config: Train, world: World) -> ContrastiveModule:
     seed = config.run.seed
     views = world.sample(CALIBRATION, generator(seed, Stream.INIT, 1)).views
     encoders = config.encoder.build(views, generator(seed, Stream.INIT, 0))
-    return ContrastiveModule(encoders, config.loss.build(), config.optimizer, config.trainer.max_steps)
+    return ContrastiveModule(
+        encoders,
+        config.loss.build(),
+        config.optimizer,
+        config.trainer.max_steps,
+        encode_rows=config.trainer.encode_rows,
+    )
 
 
 def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None:

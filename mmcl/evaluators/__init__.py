@@ -4,8 +4,9 @@ from mmcl.evaluators.base import INTERVENTIONS, Evaluator, Objective, Representa
 from mmcl.evaluators.classifiers import LogisticRegression, MLPClassifier
 from mmcl.evaluators.heldout_loss import HeldoutLoss
 from mmcl.evaluators.online import linear_r2
-from mmcl.evaluators.ridge import KernelRidge, LinearRegression, r2_score
+from mmcl.evaluators.ridge import KernelRidge, LinearRegression
 from mmcl.evaluators.run import BatchLike, run_evaluators
+from mmcl.evaluators.scores import r2_score
 
 __all__ = [
     "INTERVENTIONS",

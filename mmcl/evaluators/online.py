@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmcl.evaluators.ridge import r2_score
+from mmcl.evaluators.scores import r2_score
 
 
 @torch.no_grad()

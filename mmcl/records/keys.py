@@ -13,6 +13,7 @@ SCIENCE = ("seed", "batch_size", "data", "encoder", "loss", "optimizer", "traine
 NOT_SCIENCE = {
     "trainer": (
         "accelerator",
+        "encode_rows",
         "threads",
         "log_every_n_steps",
         "checkpoint_every_n_steps",

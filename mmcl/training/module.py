@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 from mmcl.encoders import Encoders
 from mmcl.training.optimizers import OptimizerSpec
@@ -16,6 +20,39 @@ class DivergedError(RuntimeError):
     """The training loss is not a number any more."""
 
 
+def encode(encoders: nn.Module, views: Mapping[str, Tensor], rows: int | None) -> dict[str, Tensor]:
+    """The encodings of all rows, with the activations of ``rows`` of them in memory at a time.
+
+    A contrastive loss needs the encodings of the whole batch at once, but not their activations: those of a part are
+    dropped after its forward pass and computed again for its backward pass. The gradient is that of the whole batch
+    exactly (Gao et al., 2021, "Scaling deep contrastive learning batch size under memory limited setup"), at the price
+    of a second forward pass. A random layer (dropout) draws the same both times.
+
+    Args:
+        encoders: ``{name: (B, d_name)} -> {name: (B, D)}``, each row by itself.
+        views: name -> ``(B, ...)``.
+        rows: >= 1, or ``None`` for all at once.
+    """
+    count = len(next(iter(views.values())))
+    if rows is None or rows >= count:
+        return dict(encoders(views))
+    parts = [
+        checkpoint(encoders, {name: x[i : i + rows] for name, x in views.items()}, use_reentrant=False)
+        for i in range(0, count, rows)
+    ]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def check_rows_are_independent(encoders: nn.Module, rows: int) -> None:
+    """Raise ``ValueError`` for a layer that would normalise a part of the batch by that part's statistics."""
+    for name, layer in encoders.named_modules():
+        if isinstance(layer, _BatchNorm) and (layer.training or not layer.track_running_stats):
+            raise ValueError(
+                f"trainer.encode_rows={rows}: {name} ({type(layer).__name__}) would take its statistics from parts of "
+                "the batch; set trainer.encode_rows=null, or use an encoder with frozen or no batch statistics"
+            )
+
+
 class ContrastiveModule(pl.LightningModule):
     """Encodes the views of a batch and minimises the objective of their encodings.
 
@@ -24,6 +61,10 @@ class ContrastiveModule(pl.LightningModule):
         objective: ``(encodings, encodings of a fresh batch or None) -> scalar``.
         optimizer: makes the optimizer and its schedule from the module's parameters.
         max_steps: the length of training, which the schedule is a function of.
+        encode_rows: rows whose activations are held at a time, see :func:`encode`; ``None``: all.
+
+    Raises:
+        ValueError: when training starts, for ``encode_rows`` with encoders whose rows are not independent.
     """
 
     def __init__(
@@ -32,17 +73,23 @@ class ContrastiveModule(pl.LightningModule):
         objective: nn.Module,
         optimizer: OptimizerSpec,
         max_steps: int,
+        encode_rows: int | None = None,
     ) -> None:
         super().__init__()
         self.encoders = encoders
         self.objective = objective
         self._optimizer = optimizer
         self._max_steps = max_steps
+        self._encode_rows = encode_rows
+
+    def on_fit_start(self) -> None:
+        if self._encode_rows is not None:
+            check_rows_are_independent(self.encoders, self._encode_rows)
 
     def training_step(self, batch: tuple[Batch, Batch | None], _: int) -> Tensor:
         batch, fresh = batch
-        z = self.encoders(batch.views)
-        z_fresh = self.encoders(fresh.views) if fresh is not None else None
+        z = encode(self.encoders, batch.views, self._encode_rows)
+        z_fresh = encode(self.encoders, fresh.views, self._encode_rows) if fresh is not None else None
         loss: Tensor = self.objective(z, z_fresh)
         return loss
 

@@ -30,6 +30,8 @@ class Trainer:
         precision: see :class:`Precision`.
         gradient_clip_val: largest 2-norm of the gradient, > 0, or ``None`` for no clipping.
         accelerator: as Lightning's: auto, cpu, gpu, mps, ...
+        encode_rows: rows of the batch whose activations the encoders hold at a time, >= 1, or ``None`` for all. The
+            gradient is the same; a batch that does not fit into memory does, for a second forward pass.
         threads: CPU threads, or ``None`` for torch's default. Results are bitwise equal for equal threads.
         log_every_n_steps: steps between rows of ``metrics.csv``, >= 1.
         checkpoint_every_n_steps: steps between saves of ``checkpoints/last.ckpt``, >= 1.
@@ -42,6 +44,7 @@ class Trainer:
     precision: Precision = Precision.fp32
     gradient_clip_val: float | None = None
     accelerator: str = "auto"
+    encode_rows: int | None = None
     threads: int | None = None
     log_every_n_steps: int = 25
     checkpoint_every_n_steps: int = 500
@@ -49,7 +52,9 @@ class Trainer:
     def __post_init__(self) -> None:
         for name in ("max_steps", "log_every_n_steps", "checkpoint_every_n_steps"):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        require(self.threads is None or self.threads >= 1, "threads", self.threads, ">= 1, or null")
+        for name in ("threads", "encode_rows"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, ">= 1, or null")
         clip = self.gradient_clip_val
         require_choice("accelerator", self.accelerator, ("auto", "cpu", "gpu", "cuda", "mps", "tpu"))
         require(clip is None or 0 < clip < math.inf, "gradient_clip_val", clip, "> 0 and finite, or null")

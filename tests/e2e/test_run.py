@@ -306,6 +306,17 @@ def test_a_world_that_is_not_the_runs_own(cli, run_dir):
     fails(cli("evaluate.py", f"run_dir={run_dir}"), "world.pt", "hash differs", "train again")
 
 
+def test_encoding_in_parts_is_the_same_run(cli, run_dir):
+    result = cli("train.py", *SMOKE, "trainer.encode_rows=10", "loss.tile=8", "output=parts")
+    assert result.code == 0, result.err
+    parts = only("parts/smoke/*")
+    assert parts.name == run_dir.name
+    for ours, whole in zip(read_csv(parts / "metrics.csv"), read_csv(run_dir / "metrics.csv"), strict=True):
+        assert (ours["step"], ours["name"]) == (whole["step"], whole["name"])
+        if ours["name"] == "loss":
+            assert float(ours["value"]) == pytest.approx(float(whole["value"]), abs=1e-3)
+
+
 def test_a_run_of_a_version_with_fewer_fields_is_still_read(cli, run_dir):
     from mmcl.records.keys import run_key
 

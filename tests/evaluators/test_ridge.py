@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmcl.evaluators import KernelRidge, LinearRegression, Representations, Row, linear_r2, r2_score
 from mmcl.evaluators.base import standardise
-from mmcl.evaluators.ridge import _exp_, fold_bounds, grid_search
+from mmcl.evaluators.kernel import _exp_, fold_bounds, grid_search
 
 SMALL = {"n_fit": 12, "n_test": 12}
 

@@ -63,13 +63,16 @@ def test_the_whole_grid_equals_plain_loops_in_value_and_gradient(similarity, neg
     cells = [o for o in GRID if o["similarity"] is similarity and o["negatives"] is negatives]
     assert len(cells) == 32
     for options in cells:
-        found, found_gradients = value_and_gradients(contrastive_pair, four(), **options)
         expected, expected_gradients = value_and_gradients(naive_pair, four(), **options)
-        torch.testing.assert_close(
-            found, expected, rtol=1e-10, atol=1e-10, msg=lambda m, o=options: name_of(o) + m
-        )
-        for a, b in zip(found_gradients, expected_gradients, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9, msg=lambda m, o=options: name_of(o) + m)
+        for tile in (None, 3):
+            found, found_gradients = value_and_gradients(contrastive_pair, four(), **options, tile=tile)
+            torch.testing.assert_close(
+                found, expected, rtol=1e-10, atol=1e-10, msg=lambda m, o=options: name_of(o) + m
+            )
+            for a, b in zip(found_gradients, expected_gradients, strict=True):
+                torch.testing.assert_close(
+                    a, b, rtol=1e-9, atol=1e-9, msg=lambda m, o=options: name_of(o) + m
+                )
 
 
 def test_eq_2_by_hand():
