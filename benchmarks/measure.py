@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import resource
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,18 @@ def ratio(what: str, ours: list[float], versus: str, other: list[float], unit: s
     )
 
 
-def _peak(function: Callable[[], Callable[[], object]], pipe: multiprocessing.connection.Connection) -> None:
-    work = function()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _kilobytes(field: str) -> int:
+    """``VmRSS`` (now) or ``VmHWM`` (at most so far) of this process. Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def _peak(prepare: Callable[[], Callable[[], object]], pipe: Connection) -> None:
+    work = prepare()
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far, the parent's included
+    before = _kilobytes("VmRSS")
     work()
-    pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    pipe.send((_kilobytes("VmHWM") - before) / 1024)
 
 
 def peak_memory(prepare: Callable[[], Callable[[], object]]) -> float:
@@ -84,7 +92,9 @@ def report(*rows: Row) -> None:
     """Print the rows, and append them to the file that ``run.py`` names."""
     for row in rows:
         other = "" if row.other is None else f"   {row.versus} {row.other:.1f} {row.unit}"
-        share = "" if row.ratio is None else f"   ratio {row.ratio:.3f} ({row.low:.3f} to {row.high:.3f})"
+        share = "" if row.ratio is None else f"   ratio {row.ratio:.3g}"
+        if row.low is not None and row.high is not None:
+            share += f" ({row.low:.3g} to {row.high:.3g})"
         print(f"{row.what}: {row.ours:.1f} {row.unit}{other or f'   {row.versus}'}{share}", flush=True)
     if "MMCL_BENCH_ROWS" in os.environ:
         with open(os.environ["MMCL_BENCH_ROWS"], "a") as file:

@@ -46,7 +46,9 @@ def table(rows: list[dict]) -> str:
     for row in rows:
         share = ""
         if row["ratio"] is not None:
-            share = f"{row['ratio']:.3g} ({row['low']:.3g} to {row['high']:.3g})"
+            share = f"{row['ratio']:.3g}"
+        if row["low"] is not None:
+            share += f" ({row['low']:.3g} to {row['high']:.3g})"
         cells = (
             row["what"],
             figure(row["ours"], row["unit"]),
@@ -71,7 +73,8 @@ def main() -> int:
     text = (
         "# Benchmarks\n\n"
         f"`make bench`, {date.today()}, on {machine()}.\n\n"
-        "Medians of measurements taken in turn inside one process; ratios pair by pair, with their range. "
+        "Ratios are of measurements taken in turn inside one process, pair by pair: median and range. Rows without "
+        "a range were measured alone. Memory is the peak of a fresh process. "
         "Below 1 ours is faster; the floors (bare products, Amdahl's bound) are there to show the distance to them.\n\n"
         f"{table(rows)}\n"
     )

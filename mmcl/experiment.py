@@ -206,8 +206,9 @@ def read_config(run_dir: Path) -> Train:
         config = validate_train(values)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    # The run is known by the config that it wrote, also when a later version has fields that it did not know.
-    return dataclasses.replace(config, resolved=values)
+    # The run is known by the config that it wrote, also when a later version has fields that it did not know. An
+    # evaluation is what this version's evaluators do, new fields included.
+    return dataclasses.replace(config, resolved={**values, "evaluator": config.resolved["evaluator"]})
 
 
 OWN = (
@@ -383,6 +384,12 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, again: bool) 
         write_csv(path, RESULT_COLUMNS, [])
 
 
+def evaluation_device(accelerator: str) -> torch.device:
+    """Where encodings are evaluated: a GPU if there is one and the run may use it. (Not mps, which has no float64.)"""
+    allowed = accelerator in ("auto", "gpu", "cuda")
+    return torch.device("cuda" if allowed and torch.cuda.is_available() else "cpu")
+
+
 @torch.no_grad()
 def _run_evaluators(
     config: Train,
@@ -407,7 +414,8 @@ def _run_evaluators(
         raise UserError(
             f"{path}: damaged or of another encoder ({str(error).splitlines()[0]}); {REMEDY}"
         ) from None
-    module.eval()
+    device = evaluation_device(config.trainer.accelerator)
+    module.to(device).eval()
     streams = {"validation": Stream.VALIDATION, "test": Stream.TEST}
 
     def sample(n: int, split: str, intervention: str | None) -> Any:
@@ -426,4 +434,12 @@ def _run_evaluators(
         def show(done: int, total: int, what: str) -> None:
             progress.update(task, completed=done, total=total, description=f"evaluate: {what}")
 
-        run_evaluators(evaluators, module.encoders, sample, module.objective, on_progress=show, on_rows=keep)
+        run_evaluators(
+            evaluators,
+            lambda views: module.encoders({name: x.to(device) for name, x in views.items()}),
+            sample,
+            module.objective,
+            on_progress=show,
+            on_rows=keep,
+            device=device,
+        )

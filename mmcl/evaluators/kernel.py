@@ -23,14 +23,21 @@ log = logging.getLogger(__name__)
 # at gamma = 100). As zeros they change no score.
 SMALLEST_KERNEL_VALUE = 1e-20
 
-LARGEST_DENSE = 8192
-"""Up to so many points the float64 kernel is held (512 MiB); of more its rows are made when they are needed."""
+LARGEST_DENSE = 2**14
+"""Up to so many points the float64 kernel is held (2 GiB); of more its rows are made when they are needed."""
 
 TOLERANCE = 1e-9
 """Norm of the residual over that of the target at which a solution is taken."""
 
 ITERATIONS = 30
 """Iterations after which a factor is called too far from the matrix."""
+
+SINGLE_SCALE = 2.0**100
+"""A float32 matrix is multiplied by this before it is factorised: far from a diagonal of ones its factor holds values
+near 1e-38, the denormal numbers with which processors take ten times longer."""
+
+SMALLEST_SINGLE_VALUE = 1e-9
+"""What float32 does not resolve beside a diagonal of ones."""
 
 SHIFT = 1e-6
 """Where rounding leaves no float32 Cholesky, this times n, a bound of K's eigenvalues, is added to its diagonal."""
@@ -53,6 +60,11 @@ def rbf(x: Tensor, y: Tensor, gamma: float) -> Tensor:
     return _exp_(squared_distances(x, y).mul_(-gamma))
 
 
+def smallest_alpha(n: int) -> float:
+    """What does not vanish beside the rounding of K's largest eigenvalue, which n bounds."""
+    return torch.finfo(torch.float64).eps * n
+
+
 class Kernel:
     """The kernel matrix K of points ``x: (N, D)``, float64, and systems ``(K + alpha I) w = y``.
 
@@ -71,47 +83,51 @@ class Kernel:
 
     def solve(self, alpha: float, y: Tensor) -> Tensor | None:
         """``(K + alpha I)^-1 y`` for ``y: (N, k)``; ``None`` where that matrix is not positive definite numerically."""
-        if alpha < torch.finfo(torch.float64).eps * len(self.x):
-            return None  # it vanishes beside the rounding of K's largest eigenvalue, which n bounds
+        if alpha < smallest_alpha(len(self.x)):
+            return None
         for shift in (0.0, SHIFT * len(self.x)):
-            factor = self._factor(alpha + shift, torch.float32)
+            factor = self._factor(alpha + shift, torch.float32, SINGLE_SCALE)
             if factor is None:
                 continue
             w = conjugate_gradients(
                 lambda v: self._times(v) + alpha * v,
-                lambda r, factor=factor: _solve_by(factor, r.float()).to(r.dtype),  # type: ignore[misc]
+                lambda r, factor=factor: _solve_by(factor, r.float(), SINGLE_SCALE).to(r.dtype),  # type: ignore[misc]
                 y,
             )
             if w is not None:
                 return w
             del factor
-        factor = self._factor(alpha, torch.float64)
-        return None if factor is None else _solve_by(factor, y)
+        factor = self._factor(alpha, torch.float64, 1.0)
+        return None if factor is None else _solve_by(factor, y, 1.0)
 
     def _times(self, v: Tensor) -> Tensor:
         if self.dense is not None:
             return self.dense @ v
         return torch.cat([rbf(rows, self.x, self.gamma) @ v for rows in self.x.split(self.chunk)])
 
-    def _factor(self, diagonal: float, dtype: torch.dtype) -> Tensor | None:
-        """The lower Cholesky factor of ``K + diagonal I``."""
+    def _factor(self, diagonal: float, dtype: torch.dtype, scale: float) -> Tensor | None:
+        """The lower Cholesky factor of ``scale (K + diagonal I)``."""
         n = len(self.x)
-        matrix = self.x.new_empty((n, n), dtype=dtype)
-        if self.dense is not None:
-            matrix.copy_(self.dense)
-        else:
-            for rows, part in zip(self.x.split(self.chunk), matrix.split(self.chunk), strict=True):
-                part.copy_(rbf(rows, self.x, self.gamma))
+        # In columns, as LAPACK has it, so that the factor takes the matrix's own place. (K is symmetric.)
+        columns = self.x.new_empty((n, n), dtype=dtype)
+        matrix = columns.mT
+        for i, part in enumerate(columns.split(self.chunk)):
+            rows = slice(i * self.chunk, (i + 1) * self.chunk)
+            part.copy_(rbf(self.x[rows], self.x, self.gamma) if self.dense is None else self.dense[rows])
+        if dtype == torch.float32:
+            torch.threshold_(columns, SMALLEST_SINGLE_VALUE, 0.0)
         matrix.diagonal().fill_(1 + diagonal)
+        columns *= scale
         info = torch.empty((), dtype=torch.int32, device=matrix.device)
         torch.linalg.cholesky_ex(matrix, out=(matrix, info))
         return None if int(info) else matrix
 
 
-def _solve_by(factor: Tensor, y: Tensor) -> Tensor:
+def _solve_by(factor: Tensor, y: Tensor, scale: float) -> Tensor:
+    """``A^-1 y`` by the Cholesky factor of ``scale A``."""
     # Two triangular solves, because cholesky_solve would copy the factor, another n x n.
-    half = torch.linalg.solve_triangular(factor, y, upper=False)
-    return torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    half = torch.linalg.solve_triangular(factor, y, upper=False).mul_(scale**0.5)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True).mul_(scale**0.5)
 
 
 def conjugate_gradients(
@@ -124,15 +140,18 @@ def conjugate_gradients(
         precondition: ``r -> M^-1 r`` with M near A.
 
     Returns:
-        A solution whose residuals are at most ``TOLERANCE`` of their columns, or ``None`` after ``ITERATIONS``.
+        A solution whose residuals, as the iterations carry them along, are at most ``TOLERANCE`` of their columns, or
+        ``None`` after ``ITERATIONS``.
     """
     w = precondition(y)
     residual = y - times(w)
     goal = TOLERANCE * y.norm(dim=0)
     direction, previous = torch.zeros_like(y), y.new_ones(y.shape[1])
-    for _ in range(ITERATIONS):
+    for iteration in range(ITERATIONS + 1):
         if bool((residual.norm(dim=0) <= goal).all()):
             return w
+        if iteration == ITERATIONS:
+            break
         z = precondition(residual)
         agreement = (residual * z).sum(dim=0)
         # A column that is solved stays as it is, whatever 0 / 0 says.
@@ -247,7 +266,8 @@ def predict_kernel_ridge(
     Cholesky.
     """
     first = {name: y[:n_select] for name, y in targets.items()}
-    choices = grid_search(x_fit[:n_select], first, alphas, gammas, folds, chunk)
+    usable = [alpha for alpha in alphas if alpha >= smallest_alpha(len(x_fit))]
+    choices = grid_search(x_fit[:n_select], first, usable or alphas, gammas, folds, chunk)
     groups: dict[tuple[float, float], list[str]] = {}
     for name, choice in choices.items():
         log.debug("kernel ridge: %s: %s", name, choice)

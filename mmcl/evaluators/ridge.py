@@ -75,8 +75,9 @@ class KernelRidge(Predictor):
 
     Cost: ``len(alphas) * len(gammas) * folds`` Cholesky factorisations of ``(1 - 1/folds) n_select`` points for each
     representation and for the ceiling, and one of ``n_fit`` points for each setting that a factor has chosen. A
-    factorisation is of float32 and its solution refined to float64 (see :mod:`mmcl.evaluators.kernel`). Memory: one
-    float32 matrix of ``n_fit^2`` entries, 1.7 GB at 20,480 samples.
+    factorisation is of float32 and its solution refined to float64 (see :mod:`mmcl.evaluators.kernel`). Memory: a
+    float32 matrix of ``n_fit^2`` entries, 1.7 GB at 20,480 samples, and some strips of ``chunk`` rows; one of float64
+    where float32 does not do.
 
     Raises ``ValueError`` naming a bad field. Source: Daunhawer et al. (2023), 5.1; grid, folds and sample sizes from
     their release. Departures: ``n_select`` (theirs chooses on all of the fit split), and float64, where the release's

@@ -15,6 +15,7 @@ that a tile is one matrix product.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcl.checks import require
 from mmcl.losses.similarity import Similarity, unit_rows
 
 TILE = 1024
@@ -44,12 +46,14 @@ class Logits:
             derivative of the formula is right there too, so the gradient is not cut.
         skip_diagonal: leave the pairs (i, i) out.
         tile: rows and columns at a time.
+        one_exponential: see :class:`_LogSumExps`.
     """
 
     exponent: float | None
     at_most_zero: bool
     skip_diagonal: bool
     tile: int
+    one_exponential: bool
 
     def tiles(self, a: Tensor, b: Tensor) -> Iterator[tuple[slice, slice]]:
         """The tiles, one strip of rows after the other."""
@@ -57,48 +61,53 @@ class Logits:
             for j in range(0, len(b), self.tile):
                 yield slice(i, i + self.tile), slice(j, j + self.tile)
 
-    def make(self, a: Tensor, b: Tensor, diagonal: bool, buffer: Tensor) -> Tensor:
-        """The logits of a tile, written into ``buffer``; ``diagonal``: it holds the pairs (i, i)."""
+    def make(self, a: Tensor, b: Tensor, scale: Tensor, diagonal: bool, buffer: Tensor) -> Tensor:
+        """The logits of a tile, written into ``buffer``; ``diagonal``: it holds the pairs (i, i).
+
+        ``scale`` is 1 / temperature of ``negative_lp``; inner products are prepared with it.
+        """
         tile = buffer[: len(a) * len(b)].view(len(a), len(b))
         if self.exponent is None:
             torch.mm(a, b.T, out=tile)
         else:
             power = (a.unsqueeze(1) - b.unsqueeze(0)).abs_().pow_(self.exponent)
-            torch.sum(power, dim=2, out=tile).neg_()
+            torch.sum(power, dim=2, out=tile).mul_(-scale)
         if self.at_most_zero and self.exponent is None:
             tile.clamp_(max=0.0)
         if diagonal and self.skip_diagonal:
             tile.fill_diagonal_(-torch.inf)
         return tile
 
-    def pull_back(self, gradient: Tensor, a: Tensor, b: Tensor, into_a: Tensor, into_b: Tensor) -> None:
-        """Add the gradients of ``a`` and ``b``, given that of a tile's logits."""
+    def pull_back(
+        self, gradient: Tensor, a: Tensor, b: Tensor, scale: Tensor, into: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
+        """Add to ``into`` the gradients of ``a``, ``b`` and ``scale``, given that of a tile's logits."""
+        into_a, into_b, into_scale = into
         if self.exponent is None:
             into_a.addmm_(gradient, b)
             into_b.addmm_(gradient.T, a)
             return
         difference = a.unsqueeze(1) - b.unsqueeze(0)
-        slope = difference.abs().pow_(self.exponent - 1).mul_(-self.exponent)
+        size = difference.abs()
+        into_scale -= (size.pow(self.exponent).sum(dim=2) * gradient).sum()
         # Below p = 1 the derivative at 0 is infinite; 0 is a subgradient's stand-in.
-        slope.mul_(difference.sign_()).masked_fill_(difference == 0, 0.0).mul_(gradient.unsqueeze(2))
+        slope = size.pow_(self.exponent - 1).mul_(difference.sign_()).masked_fill_(difference == 0, 0.0)
+        slope.mul_((-self.exponent * scale * gradient).unsqueeze(2))
         into_a += slope.sum(dim=1)
         into_b -= slope.sum(dim=0)
 
 
 def prepared(
-    a: Tensor, b: Tensor, similarity: Similarity, temperature: float | Tensor, lp_exponent: float
+    a: Tensor, b: Tensor, similarity: Similarity, temperature: float | Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Matrices whose logits are sim(a_i, b_j) / temperature, by differentiable maps of O(K D).
+    """Matrices whose inner products are sim(a_i, b_j) / temperature, by differentiable maps of O(K D).
 
     * ``inner_product``: <a_i / tau, b_j>
     * ``cosine``: the same of unit rows
     * ``negative_squared_euclidean``: <(2 a_i, -||a_i||^2, 1) / tau, (b_j, 1, -||b_j||^2)>
-    * ``negative_lp``: - sum_d |a_id tau^(-1/p) - b_jd tau^(-1/p)|^p
+    * ``negative_lp`` is no inner product: its rows are returned as they are.
     """
     if similarity is Similarity.negative_lp:
-        if isinstance(temperature, Tensor) or temperature != 1.0:
-            scale = temperature ** (-1.0 / lp_exponent)
-            a, b = a * scale, b * scale
         return a, b
     if similarity is Similarity.cosine:
         a, b = unit_rows(a), unit_rows(b)
@@ -123,6 +132,7 @@ def logsumexps(
     skip_diagonal: bool,
     both: bool,
     tile: int | None = None,
+    one_exponential: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``rows`` and ``columns`` of the head of this module, for s = sim(a_i, b_j) / temperature.
 
@@ -133,22 +143,29 @@ def logsumexps(
         temperature: tau > 0, a number or a 0-dim tensor, which then gets a gradient.
         skip_diagonal: leave the pairs (i, i) out of every sum.
         both: compute ``columns`` too; otherwise they are zeros.
-        tile: rows and columns of pairs held at a time; ``None`` chooses.
+        tile: rows and columns of pairs held at a time, >= 1; ``None`` chooses.
+        one_exponential: see :class:`_LogSumExps`; ``None`` chooses.
 
     Returns:
         ``(Ka,)`` and ``(Kb,)``. Differentiable once in ``a``, ``b`` and ``temperature``.
 
+    Raises:
+        ValueError: a tile without rows.
+
     Memory: a few tiles and O(K D); for ``negative_lp`` a tile has D entries for each pair.
     """
-    first, second = prepared(a, b, similarity, temperature, lp_exponent)
+    require(tile is None or tile >= 1, "tile", tile, ">= 1, or None to choose")
+    first, second = prepared(a, b, similarity, temperature)
     lp = similarity is Similarity.negative_lp
+    scale = 1.0 / torch.as_tensor(temperature, dtype=a.dtype, device=a.device) if lp else a.new_ones(())
     logits = Logits(
         exponent=lp_exponent if lp else None,
         at_most_zero=similarity is Similarity.negative_squared_euclidean,
         skip_diagonal=skip_diagonal,
-        tile=tile or _chosen_tile(first, lp),
+        tile=_chosen_tile(first, lp) if tile is None else tile,
+        one_exponential=a.device.type == "cpu" if one_exponential is None else one_exponential,
     )
-    rows, columns = _LogSumExps.apply(first, second, logits, both)
+    rows, columns = _LogSumExps.apply(first, second, scale, logits, both)
     return rows, columns
 
 
@@ -156,6 +173,17 @@ def _chosen_tile(a: Tensor, lp: bool) -> int:
     if lp:
         return max(16, int((LP_ELEMENTS / a.shape[1]) ** 0.5))
     return TILE if a.device.type == "cpu" else TILE_ACCELERATOR
+
+
+@contextlib.contextmanager
+def _full_products() -> Iterator[None]:
+    """float32 products of float32, whatever the process allows elsewhere: logits are differences of large numbers."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class _LogSumExps(torch.autograd.Function):
@@ -175,61 +203,79 @@ class _LogSumExps(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, logits: Logits, both: bool) -> tuple[Tensor, Tensor]:
+    @_full_products()
+    def forward(
+        ctx: Any, a: Tensor, b: Tensor, scale: Tensor, logits: Logits, both: bool
+    ) -> tuple[Tensor, Tensor]:
         lowest = torch.finfo(a.dtype).min
         rows, columns = a.new_zeros(len(a)), a.new_full((len(b),) if both else (0,), -torch.inf)
         peaks = a.new_full((len(a),), -torch.inf)
         buffer = _buffer(a, b, logits)
         for i, j in logits.tiles(a, b):
-            tile = logits.make(a[i], b[j], i == j, buffer)
+            tile = logits.make(a[i], b[j], scale, i == j, buffer)
             # (a tile may hold nothing but a left out pair: then lowest stands in for minus infinity)
             peak = torch.maximum(peaks[i], tile.amax(dim=1)).clamp_(min=lowest)
-            if both and a.device.type != "cpu":
+            if both and not logits.one_exponential:
                 columns[j] = torch.logaddexp(columns[j], tile.logsumexp(dim=0))
             kernel = tile.sub_(peak.unsqueeze(1)).clamp_(min=_floor(a)).exp_()
             rows[i] = rows[i] * (peaks[i] - peak).exp() + kernel.sum(dim=1)
             peaks[i] = peak
-            if both and a.device.type == "cpu":
+            if both and logits.one_exponential:
                 top = peak.max()
                 part = (peak - top).exp() @ kernel
                 if bool(part.min() > 1e-15):
                     part = part.log_().add_(top)
                 else:
-                    part = logits.make(a[i], b[j], i == j, buffer).logsumexp(dim=0)
+                    part = logits.make(a[i], b[j], scale, i == j, buffer).logsumexp(dim=0)
                 columns[j] = torch.logaddexp(columns[j], part)
         rows = rows.log_().add_(peaks)
-        ctx.save_for_backward(a, b, rows, columns)
+        ctx.save_for_backward(a, b, scale, rows, columns)
         ctx.logits, ctx.both = logits, both
         return rows, columns if both else a.new_zeros(len(b))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, from_rows: Tensor, from_columns: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        a, b, rows, columns = ctx.saved_tensors
+    @_full_products()
+    def backward(
+        ctx: Any, from_rows: Tensor, from_columns: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        a, b, scale, rows, columns = ctx.saved_tensors
         logits: Logits = ctx.logits
-        into_a, into_b = torch.zeros_like(a), torch.zeros_like(b)
+        into_a, into_b, into_scale = torch.zeros_like(a), torch.zeros_like(b), torch.zeros_like(scale)
         buffer = _buffer(a, b, logits)
         floor = _floor(a)
         for i, j in logits.tiles(a, b):
             diagonal = i == j
-            tile = logits.make(a[i], b[j], diagonal, buffer)
+            tile = logits.make(a[i], b[j], scale, diagonal, buffer)
             gradient = _tile_gradient(
-                tile, rows[i], from_rows[i], columns[j] if ctx.both else None, from_columns[j], floor
+                tile,
+                rows[i],
+                from_rows[i],
+                columns[j] if ctx.both else None,
+                from_columns[j],
+                floor,
+                logits.one_exponential,
             )
             if diagonal and logits.skip_diagonal:
                 gradient.fill_diagonal_(0.0)
-            logits.pull_back(gradient, a[i], b[j], into_a[i], into_b[j])
-        return into_a, into_b, None, None
+            logits.pull_back(gradient, a[i], b[j], scale, (into_a[i], into_b[j], into_scale))
+        return into_a, into_b, into_scale, None, None
 
 
 def _tile_gradient(
-    tile: Tensor, rows: Tensor, from_rows: Tensor, columns: Tensor | None, from_columns: Tensor, floor: float
+    tile: Tensor,
+    rows: Tensor,
+    from_rows: Tensor,
+    columns: Tensor | None,
+    from_columns: Tensor,
+    floor: float,
+    one_exponential: bool,
 ) -> Tensor:
     """The gradient of a tile's logits (backward formula of :class:`_LogSumExps`), which it overwrites."""
     if columns is None:
         return tile.sub_(rows.unsqueeze(1)).clamp_(min=floor).exp_().mul_(from_rows.unsqueeze(1))
     top = rows.max()
-    if tile.device.type == "cpu" and bool(top - columns.min() < -floor / 2):
+    if one_exponential and bool(top - columns.min() < -floor / 2):
         weight = torch.addcmul(
             from_rows.unsqueeze(1),
             (rows - top).exp().unsqueeze(1),

@@ -20,7 +20,7 @@ NOT_SCIENCE = {
     ),
     "loss": ("tile",),
 }
-"""What stands inside them but decides only where and how fast the weights are computed."""
+"""What stands inside them, in parts of mmcl, but decides only where and how fast the weights are computed."""
 
 DIGITS = 10
 
@@ -43,7 +43,7 @@ def science(config: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         key: (
             {k: v for k, v in config[key].items() if k not in NOT_SCIENCE[key]}
-            if key in NOT_SCIENCE
+            if key in NOT_SCIENCE and str(config[key].get("_target_")).startswith("mmcl.")
             else config[key]
         )
         for key in SCIENCE

@@ -24,9 +24,9 @@ def encode(encoders: nn.Module, views: Mapping[str, Tensor], rows: int | None) -
     """The encodings of all rows, with the activations of ``rows`` of them in memory at a time.
 
     A contrastive loss needs the encodings of the whole batch at once, but not their activations: those of a part are
-    dropped after its forward pass and computed again for its backward pass. The gradient is that of the whole batch
-    exactly (Gao et al., 2021, "Scaling deep contrastive learning batch size under memory limited setup"), at the price
-    of a second forward pass. A random layer (dropout) draws the same both times.
+    dropped after its forward pass and computed again for its backward pass. The gradient is that of the whole batch, up
+    to rounding (Gao et al., 2021, "Scaling deep contrastive learning batch size under memory limited setup"), at the
+    price of a second forward pass. A random layer (dropout) draws the same both times.
 
     Args:
         encoders: ``{name: (B, d_name)} -> {name: (B, D)}``, each row by itself.
@@ -36,10 +36,18 @@ def encode(encoders: nn.Module, views: Mapping[str, Tensor], rows: int | None) -
     count = len(next(iter(views.values())))
     if rows is None or rows >= count:
         return dict(encoders(views))
-    parts = [
-        checkpoint(encoders, {name: x[i : i + rows] for name, x in views.items()}, use_reentrant=False)
-        for i in range(0, count, rows)
-    ]
+    device = next(iter(views.values())).device.type
+    # Under autocast the parts would share one bfloat16 copy of each weight, and add up their gradients in it.
+    with torch.autocast(
+        device,
+        dtype=torch.get_autocast_dtype(device),
+        enabled=torch.is_autocast_enabled(device),
+        cache_enabled=False,
+    ):
+        parts = [
+            checkpoint(encoders, {name: x[i : i + rows] for name, x in views.items()}, use_reentrant=False)
+            for i in range(0, count, rows)
+        ]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

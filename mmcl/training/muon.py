@@ -19,8 +19,17 @@ class StackedMuon(torch.optim.Muon):
 
     A matrix of a narrow encoder is so small that starting its product costs more than the product. One encoder for
     each modality and several layers of one width give several matrices of a shape, which are stacked here. Arguments
-    and state are torch's; ``adjust_lr_fn`` is torch's default.
+    and state are torch's.
+
+    Raises:
+        ValueError: for ``adjust_lr_fn`` other than torch's default, the factor above.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for group in self.param_groups:
+            if group["adjust_lr_fn"] not in (None, "original"):
+                raise ValueError(f"adjust_lr_fn={group['adjust_lr_fn']!r}: must be None or 'original'")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

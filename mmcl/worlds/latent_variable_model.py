@@ -284,6 +284,7 @@ class LatentVariableWorld:
         self._noise_factors = {
             block: self._noise_factor(block, size) for block, size in model._covariance_sizes().items()
         }
+        self._noise_maps = list(self._noise_maps_in_order())
         self._tables = {
             classes: class_table(classes, model.class_values)
             for classes in (model.content_classes, model.style_classes, model.modality_specific_classes)
@@ -388,23 +389,26 @@ class LatentVariableWorld:
             views[view] = mixing(torch.cat([mixed, style, specific], dim=1))
         return Batch(views, factors)
 
-    def _noise_blocks(self) -> Iterator[tuple[str, Tensor]]:
-        """(name of the noise, factor of its block), in the order in which noise is drawn."""
+    def _noise_maps_in_order(self) -> Iterator[tuple[str, int, Tensor | None]]:
+        """(name, size, float32 map) of every noise, in the order in which noise is drawn; no map for the identity."""
         for block, factor in self._noise_factors.items():
-            if block == "style_change":
-                for view in self.model.perturbed_modalities:
-                    yield f"style_change.{view}", factor
-            else:
-                yield block, factor
+            size = len(factor)
+            identity = torch.equal(factor, torch.eye(size, dtype=factor.dtype))
+            views = self.model.perturbed_modalities if block == "style_change" else [None]
+            for view in views:
+                yield (
+                    block if view is None else f"{block}.{view}",
+                    size,
+                    None if identity else factor.mT.float(),
+                )
 
     def _draw_noise(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Gaussian noise N(0, std^2 Sigma) of every block, from one draw of standard normals."""
-        blocks = dict(self._noise_blocks())
-        widths = [len(factor) for factor in blocks.values()]
+        widths = [size for _, size, _ in self._noise_maps]
         normals = torch.randn(n, sum(widths), dtype=torch.float32, generator=generator).split(widths, dim=1)
         return {
-            name: normal @ factor.mT.float()
-            for (name, factor), normal in zip(blocks.items(), normals, strict=True)
+            name: normal if noise_map is None else normal @ noise_map
+            for (name, _, noise_map), normal in zip(self._noise_maps, normals, strict=True)
         }
 
     def _draw_block(

@@ -27,17 +27,20 @@ def plain(a, b, similarity, *, temperature, lp_exponent, skip_diagonal):
 
 @pytest.mark.parametrize("similarity", Similarity)
 @pytest.mark.parametrize("tile", [1, 2, 3, 7, 50, None])
+@pytest.mark.parametrize("one_exponential", [True, False])
 @pytest.mark.parametrize(
     ("n", "m", "skip_diagonal"), [(7, 7, True), (7, 7, False), (7, 4, False), (3, 10, False)]
 )
-def test_values_and_gradients_are_those_of_the_whole_matrix(similarity, tile, n, m, skip_diagonal):
+def test_values_and_gradients_are_those_of_the_whole_matrix(
+    similarity, tile, one_exponential, n, m, skip_diagonal
+):
     for both, p in itertools.product((True, False), (0.5, 1.0, 3.0)):
         if p != 3.0 and similarity is not Similarity.negative_lp:
             continue
         a, b = rows_of(0, n).requires_grad_(), rows_of(1, m).requires_grad_()
         tau = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
         options = {"temperature": tau, "lp_exponent": p, "skip_diagonal": skip_diagonal}
-        found = logsumexps(a, b, similarity, both=both, tile=tile, **options)
+        found = logsumexps(a, b, similarity, both=both, tile=tile, one_exponential=one_exponential, **options)
         expected = plain(a, b, similarity, **options)
         if not both:
             assert torch.equal(found[1], torch.zeros(m, dtype=torch.float64))
@@ -71,14 +74,15 @@ def test_one_matrix_may_stand_on_both_sides(same):
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0, 1e3])
 @pytest.mark.parametrize("outlier", [0.0, 1e4])
 @pytest.mark.parametrize("tile", [2, 3, 4, None])
-def test_columns_far_below_their_rows_are_not_lost(dtype, scale, outlier, tile):
+@pytest.mark.parametrize("one_exponential", [True, False])
+def test_columns_far_below_their_rows_are_not_lost(dtype, scale, outlier, tile, one_exponential):
     a, b = rows_of(0, 9, dtype=dtype, scale=scale), rows_of(1, 9, dtype=dtype, scale=scale)
     b[4] += outlier
     a, b = a.requires_grad_(), b.requires_grad_()
     truth = [x.detach().double().requires_grad_() for x in (a, b)]
     options = {"temperature": 1.0, "lp_exponent": 2.0, "skip_diagonal": True}
     kind = Similarity.negative_squared_euclidean
-    found = logsumexps(a, b, kind, both=True, tile=tile, **options)
+    found = logsumexps(a, b, kind, both=True, tile=tile, one_exponential=one_exponential, **options)
     expected = plain(*truth, kind, **options)
     # A logit of float32 is as wrong as its last bit: the tolerance is that of the squared distances.
     largest = max(float(e.detach().abs().max()) for e in expected)
@@ -154,3 +158,45 @@ def test_a_tile_is_not_part_of_what_a_run_is():
 def test_a_tile_without_rows_is_refused(tile):
     with pytest.raises(ValueError, match=f"^tile={tile}: "):
         Contrastive(tile=tile)
+    with pytest.raises(ValueError, match=f"^tile={tile}: "):
+        contrastive_pair(rows_of(0, 4), rows_of(1, 4), tile=tile)
+
+
+@pytest.mark.parametrize("tile", [4, None])
+@pytest.mark.parametrize("one_exponential", [True, False])
+def test_gradients_in_float32_where_logits_are_far_apart(tile, one_exponential):
+    # Whole numbers, so that float32 holds every logit exactly and only the sums can be wrong.
+    g = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(-9, 10, (11, 2), generator=g).float() for _ in range(2))
+    b[4] += 40
+    truth = [x.double().requires_grad_() for x in (a, b)]
+    a, b = a.requires_grad_(), b.requires_grad_()
+    kind, options = Similarity.inner_product, {"temperature": 1.0, "lp_exponent": 2.0, "skip_diagonal": True}
+    found = logsumexps(a, b, kind, both=True, tile=tile, one_exponential=one_exponential, **options)
+    expected = plain(*truth, kind, **options)
+    for f, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(f.double(), e, rtol=1e-6, atol=1e-6)
+    for got, want in zip(
+        torch.autograd.grad(sum(f.sum() for f in found), [a, b]),
+        torch.autograd.grad(sum(e.sum() for e in expected), truth),
+        strict=True,
+    ):
+        torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-4)
+
+
+def test_small_exponents_and_temperatures_do_not_overflow():
+    h1, h2 = rows_of(0, 6, dtype=torch.float32), rows_of(1, 6, dtype=torch.float32)
+    options = {"similarity": Similarity.negative_lp, "lp_exponent": 0.05, "temperature": 0.01}
+    exact = contrastive_pair(h1.double(), h2.double(), **options)
+    torch.testing.assert_close(contrastive_pair(h1, h2, **options).double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_reduced_products_of_the_process_do_not_reach_the_logits():
+    h1, h2 = (rows_of(i, 40, dtype=torch.float32, scale=5.0) for i in range(2))
+    full = contrastive_pair(h1, h2)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(contrastive_pair(h1, h2), full)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -86,3 +86,17 @@ def test_batch_statistics_are_refused_unless_frozen():
         check_rows_are_independent(encoders, 8)
     check_rows_are_independent(encoders.eval(), 8)
     check_rows_are_independent(Both(nn.LayerNorm(64)), 8)
+
+
+def test_under_autocast_the_parts_do_not_add_up_their_gradients_in_bfloat16():
+    torch.manual_seed(0)
+    encoders, objective = Both().float(), Contrastive().build()
+    views = {name: x.float() for name, x in views_of(1, 512).items()}
+    exact = gradients(encoders, objective(encode(encoders, views, None)))
+    errors = {}
+    for rows in (None, 8):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = objective(encode(encoders, views, rows))
+        found = gradients(encoders, loss)
+        errors[rows] = sum(float((f - e).square().sum()) for f, e in zip(found, exact, strict=True)) ** 0.5
+    assert 0 < errors[8] < 1.3 * errors[None]

@@ -1,0 +1,34 @@
+"""What the README shows is what was collected and measured."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tables(text):
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+@pytest.mark.parametrize("source", ["results/numerical_quick/table.md", "benchmarks/results.md"])
+@pytest.mark.parametrize("page", ["README.md"])
+def test_tables_are_those_that_the_commands_wrote(source, page):
+    lines = tables((ROOT / source).read_text())
+    assert lines
+    shown = tables((ROOT / page).read_text())
+    assert [line for line in lines if line not in shown] == []
+
+
+def test_links_lead_somewhere():
+    for page in (
+        "README.md",
+        "docs/architecture.md",
+        "docs/extending.md",
+        "docs/recipe.md",
+        "docs/performance.md",
+    ):
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", (ROOT / page).read_text()):
+            if "://" not in target:
+                assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
