@@ -16,7 +16,7 @@ from mmcl.data import BatchStream
 from mmcl.random import Stream, generator
 from mmcl.training.muon import StackedMuon
 
-SHORT, LONG = 200, 800
+SHORT, LONG = 200, 600
 
 
 def config(steps: int):
