@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
+import torch
 
 from mmcl.random import Stream, generator
 from mmcl.worlds import Batch, World
@@ -84,3 +85,13 @@ class StreamingDataModule(pl.LightningDataModule):
             rank=self.trainer.global_rank,
             ranks=self.trainer.world_size,
         )
+
+    def transfer_batch_to_device(
+        self, batch: tuple[Batch, Batch | None], device: torch.device, dataloader_idx: int
+    ) -> tuple[Batch, Batch | None]:
+        """Views to the device; factors stay, as training does not look at them.
+
+        Lightning's own way copies the batch's structure in every step, which costs a narrow encoder's step 2 %.
+        """
+        first, second = batch
+        return first.views_to(device), second.views_to(device) if second is not None else None

@@ -53,11 +53,17 @@ def test_digests_do_not_depend_on_the_order_of_keys():
 
 
 def test_run_keys_see_science_alone():
-    config = {key: {"x": 1} for key in SCIENCE}
+    ours = {"_target_": "mmcl.some.Part", "x": 1}
+    config = dict.fromkeys(SCIENCE, ours)
     assert run_key(config) == run_key({**config, "name": "other", "evaluator": {}})
     for key in SCIENCE:
-        assert run_key(config) != run_key({**config, key: {"x": 2}})
-    assert run_key(config) == run_key({**config, "trainer": {"x": 1, "threads": 4}})
+        assert run_key(config) != run_key({**config, key: {**ours, "x": 2}})
+    assert run_key(config) == run_key({**config, "trainer": {**ours, "threads": 4}})
+    assert run_key(config) == run_key({**config, "loss": {**ours, "tile": 4}})
+    theirs = {"_target_": "library.Loss"}  # what a field of a library's class means is not known
+    assert run_key({**config, "loss": {**theirs, "tile": 4}}) != run_key(
+        {**config, "loss": {**theirs, "tile": 8}}
+    )
 
 
 def test_one_process_at_a_time(tmp_path):
