@@ -255,13 +255,13 @@ def predict_kernel_ridge(
     alphas: Sequence[float],
     gammas: Sequence[float],
     folds: int = 3,
-    n_select: int = 4096,
+    n_select: int | None = None,
     chunk: int = 2048,
 ) -> dict[str, Tensor]:
     """Predictions for ``x_test`` by RBF kernel ridge without intercept, hyperparameters from ``grid_search``.
 
     ``f(x) = sum_i w_i exp(-gamma ||x - x_i||^2)`` with ``w = (K + alpha I)^-1 y``, fitted on all of ``x_fit``;
-    the first ``n_select`` of its rows choose alpha and gamma. Targets with the same choice share the
+    its rows, or the first ``n_select`` of them, choose alpha and gamma. Targets with the same choice share the
     factorisation. ``x: (N, D)`` float64, targets name -> ``(N, k)``. Raises ``ValueError`` where the fit has no
     Cholesky.
     """

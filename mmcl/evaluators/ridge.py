@@ -65,29 +65,28 @@ class LinearRegression(Predictor):
 class KernelRidge(Predictor):
     """R^2 of continuous factors by RBF kernel ridge from standardised encodings (metric ``r2``).
 
-    The hyperparameters are chosen for each factor by ``folds``-fold cross-validation on the first ``n_select``
-    samples of the fit split, and the predictor is then fitted on all of it. With ``n_select >= n_fit`` results equal
+    The hyperparameters are chosen for each factor by ``folds``-fold cross-validation, on the fit split or, with
+    ``n_select``, on its first samples; the predictor is then fitted on all of it. Without ``n_select`` results equal
     those of scikit-learn's ``GridSearchCV(KernelRidge(kernel="rbf"))`` on ``StandardScaler`` outputs. There is no
     intercept, as there: a factor far from zero mean is shrunk towards 0, not towards its mean.
 
-    ``n_fit``, ``n_select``: >= 2 folds. ``n_test``: >= 2. ``alphas``, ``gammas``: > 0, not empty. ``folds``: >= 2.
-    ``chunk``: rows of a kernel made at a time (memory only).
+    ``n_fit``, ``n_select`` (``None``: all): >= 2 folds. ``n_test``: >= 2. ``alphas``, ``gammas``: > 0, not empty.
+    ``folds``: >= 2. ``chunk``: rows of a kernel made at a time (memory only).
 
     Cost: ``len(alphas) * len(gammas) * folds`` Cholesky factorisations of ``(1 - 1/folds) n_select`` points for each
     representation and for the ceiling, and one of ``n_fit`` points for each setting that a factor has chosen. A
     factorisation is of float32 and its solution refined to float64 (see :mod:`mmcl.evaluators.kernel`). Memory: a
-    float32 matrix of ``n_fit^2`` entries, 1.7 GB at 20,480 samples, and some strips of ``chunk`` rows; one of float64
-    where float32 does not do.
+    float32 matrix of ``n_fit^2`` entries, 1.7 GB at 20,480 samples, or that of a fold with its float64 kernel, and some
+    strips of ``chunk`` rows; a float64 matrix where float32 does not do.
 
     Raises ``ValueError`` naming a bad field. Source: Daunhawer et al. (2023), 5.1; grid, folds and sample sizes from
-    their release. Departures: ``n_select`` (theirs chooses on all of the fit split), and float64, where the release's
-    encodings stay float32.
+    their release. Departure: float64, where the release's encodings stay float32.
     """
 
     alphas: list[float] = field(default_factory=lambda: [1.0, 0.1, 0.01, 0.001])
     gammas: list[float] = field(default_factory=lambda: [0.01, 0.21544346900318834, 4.641588833612778, 100.0])
     folds: int = 3
-    n_select: int = 4096
+    n_select: int | None = None
     chunk: int = 2048
 
     def __post_init__(self) -> None:
@@ -99,7 +98,7 @@ class KernelRidge(Predictor):
         require(self.folds >= 2, "folds", self.folds, ">= 2")
         for name in ("n_fit", "n_select"):
             value = getattr(self, name)
-            require(value >= 2 * self.folds, name, value, f">= 2 * folds = {2 * self.folds}")
+            require(value is None or value >= 2 * self.folds, name, value, f">= 2 * folds = {2 * self.folds}")
         require(self.chunk >= 1, "chunk", self.chunk, ">= 1")
 
     def evaluate(
