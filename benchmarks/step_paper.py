@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from measure import Row, peak_memory, ratio, report, times
@@ -88,14 +89,6 @@ def memory(precision: str) -> Callable[[], object]:
     return work
 
 
-def memory_fp32() -> Callable[[], object]:
-    return memory("fp32")
-
-
-def memory_bf16() -> Callable[[], object]:
-    return memory("bf16_mixed")
-
-
 def main() -> None:
     full, reduced, encoder, encoder_bf16, pairs = times(
         step("fp32"),
@@ -120,11 +113,16 @@ def main() -> None:
             "fp32",
             statistics.median(encoder),
         ),
-        Row("peak memory of numerical/paper, fp32", "MB", peak_memory(memory_fp32), "over importing torch"),
+        Row(
+            "peak memory of numerical/paper, fp32",
+            "MB",
+            peak_memory(partial(memory, "fp32")),
+            "over importing torch",
+        ),
         Row(
             "peak memory of numerical/paper, bf16-mixed",
             "MB",
-            peak_memory(memory_bf16),
+            peak_memory(partial(memory, "bf16_mixed")),
             "over importing torch",
         ),
     )

@@ -13,7 +13,7 @@ def tables(text):
 
 
 @pytest.mark.parametrize("source", ["results/numerical_quick/table.md"])
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", ["README.md", "results/numerical_quick/README.md"])
 def test_tables_are_those_that_the_commands_wrote(source, page):
     lines = tables((ROOT / source).read_text())
     assert lines

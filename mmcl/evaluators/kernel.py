@@ -72,14 +72,11 @@ class Kernel:
         x: the points.
         gamma: > 0.
         chunk: rows made at a time where K is not held.
-        dense: K, if the caller has it.
     """
 
-    def __init__(self, x: Tensor, gamma: float, chunk: int, dense: Tensor | None = None) -> None:
+    def __init__(self, x: Tensor, gamma: float, chunk: int) -> None:
         self.x, self.gamma, self.chunk = x, gamma, chunk
-        if dense is None and len(x) <= LARGEST_DENSE:
-            dense = rbf(x, x, gamma)
-        self.dense = dense
+        self.dense = rbf(x, x, gamma) if len(x) <= LARGEST_DENSE else None
 
     def solve(self, alpha: float, y: Tensor) -> Tensor | None:
         """``(K + alpha I)^-1 y`` for ``y: (N, k)``; ``None`` where that matrix is not positive definite numerically."""

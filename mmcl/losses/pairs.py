@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require
-from mmcl.losses.similarity import Similarity, unit_rows
+from mmcl.losses.similarity import Similarity, centred, unit_rows
 
 TILE = 1024
 """Rows and columns of a tile on the CPU: 4 MiB of float32, which two cores' caches hold."""
@@ -72,7 +72,7 @@ class Logits:
         else:
             power = (a.unsqueeze(1) - b.unsqueeze(0)).abs_().pow_(self.exponent)
             torch.sum(power, dim=2, out=tile).mul_(-scale)
-        if self.at_most_zero and self.exponent is None:
+        if self.at_most_zero:
             tile.clamp_(max=0.0)
         if diagonal and self.skip_diagonal:
             tile.fill_diagonal_(-torch.inf)
@@ -112,10 +112,7 @@ def prepared(
     if similarity is Similarity.cosine:
         a, b = unit_rows(a), unit_rows(b)
     if similarity is Similarity.negative_squared_euclidean:
-        # The three terms cancel badly when rows are far from the origin and close to each other. Distances do not
-        # change under translation, so the common mean goes first; for the same reason it needs no gradient.
-        centre = torch.cat([a, b]).detach().mean(dim=0)
-        a, b = a - centre, b - centre
+        a, b = centred(a, b)
         one_a, one_b = a.new_ones(len(a), 1), b.new_ones(len(b), 1)
         a = torch.cat([2 * a, -a.square().sum(dim=1, keepdim=True), one_a], dim=1)
         b = torch.cat([b, one_b, -b.square().sum(dim=1, keepdim=True)], dim=1)

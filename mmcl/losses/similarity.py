@@ -81,12 +81,19 @@ def unit_rows(a: Tensor) -> Tensor:
     return a / torch.linalg.vector_norm(a, dim=-1, keepdim=True).clamp_min(NORM_FLOOR)
 
 
+def centred(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both matrices minus their common mean row, for squared distances by ``||a_i||^2 + ||b_j||^2 - 2 <a_i, b_j>``.
+
+    The three terms cancel badly when rows are far from the origin and close to each other. Distances do not change
+    under translation, so the mean may go first; for the same reason it needs no gradient.
+    """
+    centre = torch.cat([a, b]).detach().mean(dim=0)
+    return a - centre, b - centre
+
+
 def _all_negative_squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """``-(||a_i||^2 + ||b_j||^2 - 2 <a_i, b_j>)``, in (-inf, 0]."""
-    # The three terms cancel badly when rows are far from the origin and close to each other. Distances do not
-    # change under translation, so the common mean goes first; for the same reason it needs no gradient.
-    centre = torch.cat([a, b]).detach().mean(dim=0)
-    a, b = a - centre, b - centre
+    a, b = centred(a, b)
     negative = torch.addmm(-b.square().sum(dim=1).unsqueeze(0), a, b.T, alpha=2)
     # (adding the negated norms: subtracting would negate a whole Ka x Kb gradient on the way back)
     negative = negative.add_(-a.square().sum(dim=1).unsqueeze(1))
