@@ -36,7 +36,8 @@ def step(precision: str) -> Callable[[], object]:
 
     def one() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=reduced):
-            loss = module.training_step(next(stream), 0)
+            ((batch, fresh),) = next(stream)
+            loss = module.loss(batch, fresh)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), config.trainer.gradient_clip_val)

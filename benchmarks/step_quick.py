@@ -46,10 +46,10 @@ def bare() -> tuple[float, float]:
     for step in range(LONG):
         if step == SHORT:
             began, inside = time.perf_counter(), 0.0
-        batch = next(stream)
+        ((batch, fresh),) = next(stream)
         start = time.perf_counter()
         optimizer.zero_grad()
-        module.training_step(batch, 0).backward()
+        module.loss(batch, fresh).backward()
         optimizer.step()
         inside += time.perf_counter() - start
         schedule.step()

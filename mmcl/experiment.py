@@ -264,6 +264,7 @@ def make_module(config: Train, world: World) -> ContrastiveModule:
         config.optimizer,
         config.trainer.max_steps,
         encode_rows=config.trainer.encode_rows,
+        gradient_clip_val=config.trainer.gradient_clip_val,
     )
 
 
@@ -289,7 +290,7 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
     callbacks = [
         *(c for c in (spec.build(context) for spec in config.callbacks.values()) if c is not None),
         LogLoss(config.trainer.log_every_n_steps),
-        Resumable(checkpoint, config.trainer.checkpoint_every_n_steps, stop),
+        Resumable(checkpoint, start, config.trainer.checkpoint_every_n_steps, stop),
     ]
     trainer = config.trainer.build(run_dir, callbacks, loggers)
     data = StreamingDataModule(
@@ -297,6 +298,7 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
         seed=config.run.seed,
         batch_size=config.run.batch_size,
         fresh=bool(getattr(module.objective, "needs_fresh_batch", False)),
+        together=config.trainer.steps_per_execution,
     )
     began = time.perf_counter()
     try:

@@ -19,7 +19,9 @@ ALLOWED: dict[str, set[str]] = {
     "evaluators": BASE | {"torch", "numpy", "sklearn"},
     "records": {"torch"},
     "data": BASE | {"torch", "lightning", "worlds", "random"},
-    "training": BASE | {"torch", "lightning", "worlds", "random", "encoders", "losses", "evaluators", "records"},
+    "training": BASE | {
+        "torch", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators", "records",
+    },
     "reports": {"records", "pandas", "matplotlib", "rich", "yaml"},
     "config": BASE | {"errors", "records", "hydra", "omegaconf"},
     "experiment": {

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmcl.checks import require
 from mmcl.evaluators.base import Objective, Predictor, Representations, Row, predictor_rows
-from mmcl.evaluators.kernel import predict_kernel_ridge
+from mmcl.evaluators.kernel_ridge import Grid, predict_kernel_ridge
 from mmcl.evaluators.scores import r2_score
 
 # Directions whose singular value is below this share of the largest are left out: scikit-learn's default, and
@@ -65,28 +65,30 @@ class LinearRegression(Predictor):
 class KernelRidge(Predictor):
     """R^2 of continuous factors by RBF kernel ridge from standardised encodings (metric ``r2``).
 
-    The hyperparameters are chosen for each factor by ``folds``-fold cross-validation, on the fit split or, with
-    ``n_select``, on its first samples; the predictor is then fitted on all of it. Without ``n_select`` results equal
-    those of scikit-learn's ``GridSearchCV(KernelRidge(kernel="rbf"))`` on ``StandardScaler`` outputs. There is no
-    intercept, as there: a factor far from zero mean is shrunk towards 0, not towards its mean.
+    The hyperparameters are chosen for each factor by ``folds``-fold cross-validation, and the predictor is fitted on all
+    of the fit split. With ``screen_fraction`` = 1 results equal those of scikit-learn's
+    ``GridSearchCV(KernelRidge(kernel="rbf"))`` on ``StandardScaler`` outputs up to 1e-4. Below 1, that first share of the
+    samples (512 at least) rules out settings that are far behind a factor's best there and do not catch up fast
+    (:func:`~mmcl.evaluators.kernel_ridge.promising`); the others are compared on all samples. There is no intercept, as in scikit-learn: a factor far from zero mean is shrunk
+    towards 0, not towards its mean.
 
-    ``n_fit``, ``n_select`` (``None``: all): >= 2 folds. ``n_test``: >= 2. ``alphas``, ``gammas``: > 0, not empty.
-    ``folds``: >= 2. ``chunk``: rows of a kernel made at a time (memory only).
+    ``n_fit``: >= 2 folds. ``n_test``: >= 2. ``alphas``, ``gammas``: > 0, not empty. ``folds``: >= 2.
+    ``screen_fraction``: in (0, 1]. ``chunk``: rows of a kernel made at a time (memory only).
 
-    Cost: ``len(alphas) * len(gammas) * folds`` Cholesky factorisations of ``(1 - 1/folds) n_select`` points for each
-    representation and for the ceiling, and one of ``n_fit`` points for each setting that a factor has chosen. A
-    factorisation is of float32 and its solution refined to float64 (see :mod:`mmcl.evaluators.kernel`). Memory: a
-    float32 matrix of ``n_fit^2`` entries, 1.7 GB at 20,480 samples, or that of a fold with its float64 kernel, and some
-    strips of ``chunk`` rows; a float64 matrix where float32 does not do.
+    Cost: for each representation and for the ceiling, ``len(gammas) * folds`` systems of ``(1 - 1/folds) n_fit`` points
+    and one of ``n_fit`` points for each gamma that a factor has chosen, each for all alphas and factors at once by
+    conjugate gradients in float64; a narrow kernel takes a Cholesky factor of float32 for each alpha (see
+    :mod:`mmcl.evaluators.kernel_systems`). Memory: ``4 n_fit^2`` bytes, 1.7 GB at 20,480 samples, twice that where a
+    factor is needed, and some strips of ``chunk`` rows; a float64 matrix more where float32 does not do.
 
     Raises ``ValueError`` naming a bad field. Source: Daunhawer et al. (2023), 5.1; grid, folds and sample sizes from
-    their release. Departure: float64, where the release's encodings stay float32.
+    their release. Departures: float64, where the release's encodings stay float32; the screening.
     """
 
     alphas: list[float] = field(default_factory=lambda: [1.0, 0.1, 0.01, 0.001])
     gammas: list[float] = field(default_factory=lambda: [0.01, 0.21544346900318834, 4.641588833612778, 100.0])
     folds: int = 3
-    n_select: int | None = None
+    screen_fraction: float = 0.2
     chunk: int = 2048
 
     def __post_init__(self) -> None:
@@ -96,9 +98,8 @@ class KernelRidge(Predictor):
             finite = all(0 < value < float("inf") for value in values)
             require(bool(values) and finite, name, values, "a non-empty list of finite numbers > 0")
         require(self.folds >= 2, "folds", self.folds, ">= 2")
-        for name in ("n_fit", "n_select"):
-            value = getattr(self, name)
-            require(value is None or value >= 2 * self.folds, name, value, f">= 2 * folds = {2 * self.folds}")
+        require(self.n_fit >= 2 * self.folds, "n_fit", self.n_fit, f">= 2 * folds = {2 * self.folds}")
+        require(0 < self.screen_fraction <= 1, "screen_fraction", self.screen_fraction, "in (0, 1]")
         require(self.chunk >= 1, "chunk", self.chunk, ">= 1")
 
     def evaluate(
@@ -111,12 +112,12 @@ class KernelRidge(Predictor):
         """One row per representation and continuous factor; ``objective`` is not used."""
         if len(fit) < 2 * self.folds:
             raise ValueError(f"{len(fit)} fit samples: must be >= 2 * folds = {2 * self.folds}")
-        predict = partial(
-            predict_kernel_ridge,
+        grid = Grid(
             alphas=list(self.alphas),
             gammas=list(self.gammas),
             folds=self.folds,
-            n_select=self.n_select,
+            screen_fraction=self.screen_fraction,
             chunk=self.chunk,
         )
+        predict = partial(predict_kernel_ridge, grid=grid)
         return predictor_rows(fit, test, fit.continuous(), reference, "r2", predict, _mean, r2_score)

@@ -15,6 +15,7 @@ NOT_SCIENCE = {
         "accelerator",
         "encode_rows",
         "threads",
+        "steps_per_execution",
         "log_every_n_steps",
         "checkpoint_every_n_steps",
     ),

@@ -13,15 +13,18 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from mmcl.checks import require
+from mmcl.errors import UserError
 from mmcl.evaluators import linear_r2
 from mmcl.random import Stream, generator
 from mmcl.records.files import replace
 from mmcl.training.context import Context
 from mmcl.training.module import DivergedError
+from mmcl.training.progress import StepProgress
+from mmcl.training.steps import due
 from mmcl.worlds import World
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -60,26 +63,34 @@ class Stop:
 class Resumable(Callback):
     """Keeps ``checkpoints/last.ckpt`` so that a run that ends early goes on where it stopped.
 
-    It is saved every ``every_n_steps`` and when a stop is wished for, each time under a temporary name first:
+    It is saved every ``every_n_steps`` (at the loop's next return, see :func:`~mmcl.training.steps.due`) and when a stop is wished for, each time under a temporary name first:
     whenever the process dies, the file holds one whole checkpoint.
     """
 
-    def __init__(self, path: Path, every_n_steps: int, stop: Stop) -> None:
+    def __init__(self, path: Path, start: int, every_n_steps: int, stop: Stop) -> None:
         self.path = path
+        self.start = start
         self.every_n_steps = every_n_steps
         self.stop = stop
 
-    def on_train_start(self, *_: Any) -> None:
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step != self.start:
+            raise UserError(
+                f"{self.path}: of step {self.start}, which this version of mmcl reads as step {trainer.global_step}; "
+                "go on with the version that wrote it, or delete it to train from the start"
+            )
         # Lightning has put its own SIGTERM handler before ours by now. It ends the process between two steps, with
         # exit code 0 and without a checkpoint; one owner is enough.
         self.stop.listen()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, *__: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         stopping = self.stop.signal is not None
         step = trainer.global_step
         if stopping:
             trainer.should_stop = True
-        if stopping or step % self.every_n_steps == 0 or step == trainer.max_steps:
+        if stopping or due(step, len(batch), self.every_n_steps) or step == trainer.max_steps:
             finite_loss(outputs, step)  # a diverged state must not replace a good one
             self.save(trainer)
 
@@ -105,9 +116,9 @@ class LogLoss(Callback):
         self.every_n_steps = every_n_steps
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *_: Any
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step % self.every_n_steps == 0:
+        if due(trainer.global_step, len(batch), self.every_n_steps):
             show(trainer, module, "loss", finite_loss(outputs, trainer.global_step))
 
 
@@ -147,8 +158,10 @@ class OnlineR2(Callback):
         self.every_n_steps = every_n_steps
 
     @torch.no_grad()
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        if trainer.global_step % self.every_n_steps or not trainer.is_global_zero:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not due(trainer.global_step, len(batch), self.every_n_steps) or not trainer.is_global_zero:
             return
         z = module.encoders({name: x.to(module.device) for name, x in self.views.items()})
         scores = [linear_r2(h.float().cpu(), self.target) for h in z.values()]
@@ -158,7 +171,7 @@ class OnlineR2(Callback):
 
 @dataclass(frozen=True)
 class ProgressBarConf:
-    """Config of Lightning's Rich progress bar.
+    """Config of :class:`StepProgress`.
 
     Args:
         refresh_rate: steps between updates, >= 1.
@@ -170,7 +183,7 @@ class ProgressBarConf:
         require(self.refresh_rate >= 1, "refresh_rate", self.refresh_rate, ">= 1")
 
     def build(self, context: Context) -> Callback:
-        return RichProgressBar(refresh_rate=self.refresh_rate)
+        return StepProgress(self.refresh_rate)
 
 
 @dataclass(frozen=True)

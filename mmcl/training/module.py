@@ -64,12 +64,16 @@ def check_rows_are_independent(encoders: nn.Module, rows: int) -> None:
 class ContrastiveModule(pl.LightningModule):
     """Encodes the views of a batch and minimises the objective of their encodings.
 
+    A step of Lightning's loop is given a list of batches and takes an optimizer step for each: what the loop costs, one to
+    two milliseconds, is paid once for all of them. The weights do not depend on how batches are grouped.
+
     Args:
         encoders: ``{name: (B, d)} -> {name: (B, D)}``.
         objective: ``(encodings, encodings of a fresh batch or None) -> scalar``.
         optimizer: makes the optimizer and its schedule from the module's parameters.
         max_steps: the length of training, which the schedule is a function of.
         encode_rows: rows whose activations are held at a time, see :func:`encode`; ``None``: all.
+        gradient_clip_val: largest 2-norm of the gradient, or ``None``.
 
     Raises:
         ValueError: when training starts, for ``encode_rows`` with encoders whose rows are not independent.
@@ -82,20 +86,40 @@ class ContrastiveModule(pl.LightningModule):
         optimizer: OptimizerSpec,
         max_steps: int,
         encode_rows: int | None = None,
+        gradient_clip_val: float | None = None,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.encoders = encoders
         self.objective = objective
         self._optimizer = optimizer
         self._max_steps = max_steps
         self._encode_rows = encode_rows
+        self._gradient_clip_val = gradient_clip_val
 
     def on_fit_start(self) -> None:
         if self._encode_rows is not None:
             check_rows_are_independent(self.encoders, self._encode_rows)
 
-    def training_step(self, batch: tuple[Batch, Batch | None], _: int) -> Tensor:
-        batch, fresh = batch
+    def training_step(self, batches: list[tuple[Batch, Batch | None]], _: int) -> Tensor:
+        """An optimizer step on each batch; returns the loss of the last."""
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        for batch, fresh in batches:
+            loss = self.loss(batch, fresh)
+            # Lightning calls this method under autocast, which is for the forward pass only.
+            with torch.autocast(self.device.type, enabled=False):
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                if self._gradient_clip_val is not None:
+                    self.clip_gradients(optimizer, self._gradient_clip_val, "norm")
+                optimizer.step()
+                schedule.step()
+            # It keeps copies of the weights in bfloat16 until it ends; the next batch is to see the new ones.
+            torch.clear_autocast_cache()
+        return loss.detach()
+
+    def loss(self, batch: Batch, fresh: Batch | None) -> Tensor:
+        """The objective of the encodings of a batch, and of an independent one where it needs that."""
         z = encode(self.encoders, batch.views, self._encode_rows)
         z_fresh = encode(self.encoders, fresh.views, self._encode_rows) if fresh is not None else None
         loss: Tensor = self.objective(z, z_fresh)

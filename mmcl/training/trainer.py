@@ -33,6 +33,9 @@ class Trainer:
         encode_rows: rows of the batch whose activations the encoders hold at a time, >= 1, or ``None`` for all. The
             gradient is the same; a batch that does not fit into memory does, for a second forward pass.
         threads: CPU threads, or ``None`` for torch's default. Results are bitwise equal for equal threads.
+        steps_per_execution: optimizer steps between two returns to Lightning's loop, >= 1: it costs one to two
+            milliseconds, which a step of small encoders is not much longer than. Callbacks, the progress bar and signals
+            wait for the return. The weights are the same.
         log_every_n_steps: steps between rows of ``metrics.csv``, >= 1.
         checkpoint_every_n_steps: steps between saves of ``checkpoints/last.ckpt``, >= 1.
 
@@ -46,11 +49,12 @@ class Trainer:
     accelerator: str = "auto"
     encode_rows: int | None = None
     threads: int | None = None
+    steps_per_execution: int = 1
     log_every_n_steps: int = 25
     checkpoint_every_n_steps: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "log_every_n_steps", "checkpoint_every_n_steps"):
+        for name in ("max_steps", "steps_per_execution", "log_every_n_steps", "checkpoint_every_n_steps"):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         for name in ("threads", "encode_rows"):
             value = getattr(self, name)
@@ -61,12 +65,9 @@ class Trainer:
 
     def build(self, run_dir: Path, callbacks: list[Callback], loggers: list[Logger]) -> pl.Trainer:
         return pl.Trainer(
-            # The stream is endless. One epoch of max_steps batches lets the progress bar know the end.
             max_steps=self.max_steps,
             max_epochs=1,
-            limit_train_batches=self.max_steps,
             precision=self.precision.value,
-            gradient_clip_val=self.gradient_clip_val,
             accelerator=self.accelerator,
             devices=1,
             log_every_n_steps=self.log_every_n_steps,

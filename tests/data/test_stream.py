@@ -15,9 +15,9 @@ def world():
 
 def test_batch_k_is_a_function_of_seed_and_k_alone(world):
     stream = BatchStream(world, seed=3, batch_size=8)
-    walked = [b for b, _ in islice(stream, 5)]
+    walked = [b for ((b, _),) in islice(stream, 5)]
     jumped = stream.batch(4)[0]
-    resumed = next(iter(BatchStream(world, seed=3, batch_size=8, start=4)))[0]
+    ((resumed, _),) = next(iter(BatchStream(world, seed=3, batch_size=8, start=4)))
     for name in ("x1", "x2"):
         assert torch.equal(walked[4].views[name], jumped.views[name])
         assert torch.equal(walked[4].views[name], resumed.views[name])
@@ -25,6 +25,15 @@ def test_batch_k_is_a_function_of_seed_and_k_alone(world):
     assert not torch.equal(
         BatchStream(world, seed=4, batch_size=8).batch(4)[0].views["x1"], jumped.views["x1"]
     )
+
+
+@pytest.mark.parametrize(("start", "lengths"), [(0, [3, 3, 2]), (4, [2, 2]), (6, [2]), (8, [])])
+def test_batches_come_in_lists_that_end_at_multiples_and_at_the_stop(world, start, lengths):
+    stream = BatchStream(world, seed=3, batch_size=8, start=start, stop=8, together=3)
+    lists = list(stream)
+    assert [len(batches) for batches in lists] == lengths
+    for k, (batch, _) in enumerate((pair for batches in lists for pair in batches), start):
+        assert torch.equal(batch.views["x1"], stream.batch(k)[0].views["x1"])
 
 
 @pytest.mark.parametrize("fresh", [False, True])

@@ -318,18 +318,41 @@ def test_encoding_in_parts_is_the_same_run(cli, run_dir):
             assert float(ours["value"]) == pytest.approx(float(whole["value"]), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    "override", ["seed=0", "optimizer=adam trainer.precision=bf16_mixed trainer.gradient_clip_val=0.5"]
+)
+def test_steps_taken_together_are_the_same_run(cli, override):
+    runs = []
+    for together in (1, 7):
+        output = f"output=together{together}"
+        result = cli(
+            "train.py", *SMOKE, *override.split(), f"trainer.steps_per_execution={together}", output
+        )
+        assert result.code == 0, result.err
+        runs.append(only(f"together{together}/smoke/*"))
+    apart, together = runs
+    assert apart.name == together.name
+    hashes = [json.loads((run / "manifest.json").read_text())["encoders_sha256"] for run in runs]
+    assert hashes[0] == hashes[1]
+    every = {row["step"]: row["value"] for row in read_csv(apart / "metrics.csv") if row["name"] == "loss"}
+    seen = [row for row in read_csv(together / "metrics.csv") if row["name"] == "loss"]
+    # Rows are due at 5, 10, ..., 40; the loop returns at multiples of 7, and at the end.
+    assert [int(row["step"]) for row in seen] == [7, 14, 21, 28, 35, 40]
+    assert seen[-1]["value"] == every["40"]
+
+
 def test_a_run_of_a_version_with_fewer_fields_is_still_read(cli, run_dir):
     from mmcl.records.keys import run_key
 
     config = yaml.safe_load((run_dir / "config.yaml").read_text())
-    del config["encoder"]["bound"], config["loss"]["tile"], config["evaluator"]["kernel_ridge"]["n_select"]
+    del config["encoder"]["bound"], config["loss"]["tile"], config["evaluator"]["kernel_ridge"]["screen_fraction"]
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config))
     manifest = json.loads((run_dir / "manifest.json").read_text())
     manifest["run_key"] = run_key(config)
     (run_dir / "manifest.json").write_text(json.dumps(manifest))
     before = read_csv(run_dir / "results.csv")
     assert cli("evaluate.py", f"run_dir={run_dir}").code == 0
-    # Evaluations are named after what this version does, n_select included, not after what the old config said.
+    # Evaluations are named after what this version does, screen_fraction included, not after what the old config said.
     assert read_csv(run_dir / "results.csv") == [{**row, "run_key": manifest["run_key"]} for row in before]
 
 

@@ -81,7 +81,7 @@ def test_bad_values_are_refused_by_field(spec: type, values: dict[str, Any], mes
         spec(**values)
 
 
-@pytest.mark.parametrize("module", ["base", "scores", "kernel", "classifiers"])
+@pytest.mark.parametrize("module", ["base", "scores", "kernel_ridge", "classifiers"])
 def test_doctests(module: str) -> None:
     result = doctest.testmod(
         importlib.import_module(f"mmcl.evaluators.{module}"), extraglobs={"torch": __import__("torch")}

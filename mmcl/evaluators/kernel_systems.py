@@ -1,0 +1,250 @@
+"""Systems ``(K + alpha I) w = y`` of an RBF kernel matrix, for several alphas and many targets at once.
+
+Conjugate gradients in float64 share the products with K among all alphas and targets. A wide kernel, whose values
+change slowly, is nearly of low rank: its Nystrom approximation is a preconditioner with which a few iterations do. A
+narrow one is not: what has not come out when the iterations have cost as much as a Cholesky factor would, a factor
+of float32 preconditions, each alpha by itself; and where that is too rough, one of float64 solves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+SMALLEST_KERNEL_VALUE = 1e-20
+"""A narrow kernel is full of values that vanish beside its diagonal of ones (float64 resolves 1e-16), and whose products
+underflow: processors take many times longer over such numbers (17 times for one Cholesky at gamma = 100). They are
+raised to this, which changes no score."""
+
+TOLERANCE = 1e-6
+"""Norm of the residual over that of the target at which a solution is taken: predictions are off by some 1e-5 of the
+target's standard deviation."""
+
+LANDMARKS = 12
+"""One in so many points is a landmark of the Nystrom approximation."""
+
+FEWEST_LANDMARKS = 256
+
+NARROW = 1.0
+"""Mean off-diagonal row sum of K below which it is so near to I that conjugate gradients need no preconditioner."""
+
+FACTOR_ITERATIONS = 30
+"""Iterations after which a factor is called too far from the matrix."""
+
+SINGLE_SCALE = 2.0**100
+"""A float32 matrix is multiplied by this before it is factorised: far from a diagonal of ones its factor holds values
+near 1e-38, the denormal numbers with which processors take ten times longer."""
+
+SMALLEST_SINGLE_VALUE = 1e-9
+"""What float32 does not resolve beside a diagonal of ones."""
+
+SHIFT = 1e-6
+"""Where rounding leaves no float32 Cholesky, this times n, a bound of K's eigenvalues, is added to its diagonal."""
+
+
+def rbf(x: Tensor, y: Tensor, gamma: float, out: Tensor | None = None) -> Tensor:
+    """``exp(-gamma ||x_i - y_j||^2)``: ``(N, D) x (M, D) -> (N, M)``; ``out`` to be filled instead of new memory.
+
+    One product makes all exponents, ``2 gamma x y' - gamma |x|^2 - gamma |y|^2``: fewer passes over memory than distances
+    would take.
+    """
+    left = torch.cat([2 * gamma * x, -gamma * x.square().sum(dim=1, keepdim=True), torch.ones_like(x[:, :1])], dim=1)
+    right = torch.cat([y, torch.ones_like(y[:, :1]), -gamma * y.square().sum(dim=1, keepdim=True)], dim=1)
+    exponents = torch.mm(left, right.T, out=out)
+    return exponents.clamp_(min=math.log(SMALLEST_KERNEL_VALUE), max=0.0).exp_()
+
+
+def smallest_alpha(n: int) -> float:
+    """What does not vanish beside the rounding of K's largest eigenvalue, which n bounds."""
+    return torch.finfo(torch.float64).eps * n
+
+
+class Kernel:
+    """The kernel matrix K of points ``x: (N, D)``, float64, and systems ``(K + alpha I) w = y``.
+
+    Its lower triangle is held, ``4 N^2`` bytes.
+
+    Args:
+        x: the points.
+        gamma: > 0.
+        chunk: rows in a strip of the triangle.
+    """
+
+    def __init__(self, x: Tensor, gamma: float, chunk: int) -> None:
+        self.x, self.gamma = x, gamma
+        self.bounds = [(start, min(start + chunk, len(x))) for start in range(0, len(x), chunk)]
+        self.strips = [rbf(x[start:stop], x[:stop], gamma) for start, stop in self.bounds]
+
+    def solve(
+        self, alphas: Sequence[float], y: Sequence[Tensor], tolerance: float = TOLERANCE
+    ) -> list[Tensor | None]:
+        """``(K + alpha I)^-1 y`` for each alpha and its ``y: (N, k)``; k may be 0.
+
+        ``tolerance``: of the residual's norm over that of its column of ``y``. ``None`` where the matrix is not positive
+        definite numerically.
+        """
+        n = len(self.x)
+        usable = [i for i, alpha in enumerate(alphas) if alpha >= smallest_alpha(n) and y[i].shape[1] > 0]
+        solutions: list[Tensor | None] = [
+            t if t.shape[1] == 0 and alpha >= smallest_alpha(n) else None for alpha, t in zip(alphas, y, strict=True)
+        ]
+        if not usable:
+            return solutions
+        first = self._solve_together([alphas[i] for i in usable], [y[i] for i in usable], tolerance)
+        for i, w in zip(usable, first, strict=True):
+            solutions[i] = w if w is not None else self._solve_by_factor(alphas[i], y[i], tolerance)
+        return solutions
+
+    def times(self, v: Tensor) -> Tensor:
+        """``K v`` for ``v: (N, k)``."""
+        product = torch.zeros_like(v)
+        for (start, stop), strip in zip(self.bounds, self.strips, strict=True):
+            product[start:stop] += strip @ v[:stop]
+            product[:start] += strip[:, :start].T @ v[start:stop]
+        return product
+
+    def _is_narrow(self) -> bool:
+        entries = sum(float(strip.sum()) for strip in self.strips)
+        return 2 * (entries - len(self.x)) < NARROW * len(self.x)
+
+    def _solve_together(
+        self, alphas: Sequence[float], y: Sequence[Tensor], tolerance: float
+    ) -> list[Tensor | None]:
+        widths = [t.shape[1] for t in y]
+        shifts = torch.tensor(alphas, dtype=torch.float64, device=self.x.device).repeat_interleave(
+            torch.tensor(widths, device=self.x.device)
+        )
+        nystrom = None if self._is_narrow() else Nystrom(self.x, self.gamma)
+        # A float32 factor takes n^3 / 3 operations at twice the rate, an iteration 2 n^2 for each column.
+        limit = max(10, len(self.x) * len(widths) // (12 * sum(widths)))
+        w, solved = conjugate_gradients(
+            lambda v, columns: self.times(v) + shifts[columns] * v,
+            lambda r, columns: r if nystrom is None else nystrom.solve(shifts[columns], r),
+            torch.cat(list(y), dim=1),
+            tolerance,
+            limit,
+        )
+        return [
+            part if bool(done.all()) else None
+            for part, done in zip(w.split(widths, dim=1), solved.split(widths), strict=True)
+        ]
+
+    def _solve_by_factor(self, alpha: float, y: Tensor, tolerance: float) -> Tensor | None:
+        for shift in (0.0, SHIFT * len(self.x)):
+            factor = self._factor(alpha + shift, torch.float32, SINGLE_SCALE)
+            if factor is None:
+                continue
+            w, solved = conjugate_gradients(
+                lambda v, _: self.times(v) + alpha * v,
+                lambda r, _, factor=factor: _solve_by(factor, r.float(), SINGLE_SCALE).to(r.dtype),  # type: ignore[misc]
+                y,
+                tolerance,
+                FACTOR_ITERATIONS,
+            )
+            if bool(solved.all()):
+                return w
+            del factor
+        factor = self._factor(alpha, torch.float64, 1.0)
+        return None if factor is None else _solve_by(factor, y, 1.0)
+
+    def _factor(self, diagonal: float, dtype: torch.dtype, scale: float) -> Tensor | None:
+        """The lower Cholesky factor of ``scale (K + diagonal I)``."""
+        n = len(self.x)
+        # In columns, as LAPACK has it, so that the factor takes the matrix's own place.
+        matrix = self.x.new_zeros((n, n), dtype=dtype).mT
+        for (start, stop), strip in zip(self.bounds, self.strips, strict=True):
+            part = strip if dtype == torch.float64 else torch.threshold(strip, SMALLEST_SINGLE_VALUE, 0.0)
+            matrix[start:stop, :stop] = part * scale
+        matrix.diagonal().fill_((1 + diagonal) * scale)
+        info = torch.empty((), dtype=torch.int32, device=matrix.device)
+        torch.linalg.cholesky_ex(matrix, out=(matrix, info))
+        return None if int(info) else matrix
+
+
+def _solve_by(factor: Tensor, y: Tensor, scale: float) -> Tensor:
+    """``A^-1 y`` by the Cholesky factor of ``scale A``."""
+    # Two triangular solves, because cholesky_solve would copy the factor, another n x n.
+    half = torch.linalg.solve_triangular(factor, y, upper=False).mul_(scale**0.5)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True).mul_(scale**0.5)
+
+
+class Nystrom:
+    """``Z Z' + alpha I`` with ``Z Z' = K_nm K_mm^-1 K_mn``, K as m of its n points see it, and its inverse.
+
+    The landmarks are spread evenly over the points' order, which is that of independent samples.
+    """
+
+    def __init__(self, x: Tensor, gamma: float) -> None:
+        n = len(x)
+        m = min(n, max(FEWEST_LANDMARKS, n // LANDMARKS))
+        landmarks = x[torch.arange(m, device=x.device) * n // m]
+        matrix = rbf(landmarks, landmarks, gamma)
+        # More than what rounding can take from the smallest eigenvalue: m bounds the largest.
+        matrix.diagonal().add_(4 * m * torch.finfo(matrix.dtype).eps * m)
+        self._zt = torch.linalg.solve_triangular(
+            torch.linalg.cholesky(matrix), rbf(landmarks, x, gamma), upper=False
+        )
+        self._gram = self._zt @ self._zt.T
+        self._factors: dict[float, Tensor] = {}
+
+    def solve(self, alphas: Tensor, r: Tensor) -> Tensor:
+        """``(Z Z' + alpha I)^-1 r`` for each column of ``r: (n, k)`` and its entry of ``alphas: (k,)``, in order."""
+        inner = self._zt @ r
+        values, widths = torch.unique_consecutive(alphas, return_counts=True)
+        for alpha, part in zip(values.tolist(), inner.split(widths.tolist(), dim=1), strict=True):
+            part.copy_(torch.cholesky_solve(part, self._factor(alpha)))
+        return (r - self._zt.T @ inner) / alphas
+
+    def _factor(self, alpha: float) -> Tensor:
+        if alpha not in self._factors:
+            shifted = self._gram.clone()
+            shifted.diagonal().add_(alpha)
+            self._factors[alpha] = torch.linalg.cholesky(shifted)
+        return self._factors[alpha]
+
+
+def conjugate_gradients(
+    times: Callable[[Tensor, Tensor], Tensor],
+    precondition: Callable[[Tensor, Tensor], Tensor],
+    y: Tensor,
+    tolerance: float,
+    limit: int,
+) -> tuple[Tensor, Tensor]:
+    """``A_j^-1 y_j`` for each column j of ``y: (N, k)``, of positive definite matrices given by their products.
+
+    Args:
+        times: ``(v, columns) -> A v``, the columns of ``v`` being those of ``y`` that ``columns`` numbers.
+        precondition: ``(r, columns) -> M^-1 r`` with M near A.
+        tolerance: of a residual's norm over that of its column of ``y``.
+        limit: number of iterations.
+
+    Returns:
+        ``(N, k)`` and which columns are solved, ``(k,)``: those whose residuals, as the iterations carry them along,
+        are small enough. The others are 0. A solved column costs nothing more.
+    """
+    solution = torch.zeros_like(y)
+    goal = tolerance * y.norm(dim=0)
+    left = goal.nonzero()[:, 0]
+    w, residual = torch.zeros_like(y[:, left]), y[:, left]
+    direction, previous = torch.zeros_like(w), torch.ones_like(goal[left])
+    for _ in range(limit):
+        if not len(left):
+            break
+        z = precondition(residual, left)
+        agreement = (residual * z).sum(dim=0)
+        direction = z + agreement / previous * direction
+        moved = times(direction, left)
+        step = agreement / (direction * moved).sum(dim=0)
+        w, residual, previous = w + step * direction, residual - step * moved, agreement
+        solved = residual.norm(dim=0) <= goal[left]
+        if bool(solved.any()):
+            solution[:, left[solved]] = w[:, solved]
+            going = ~solved
+            left, w, residual = left[going], w[:, going], residual[:, going]
+            direction, previous = direction[:, going], previous[going]
+    unsolved = torch.zeros_like(goal, dtype=torch.bool)
+    unsolved[left] = True
+    return solution, ~unsolved
