@@ -112,9 +112,10 @@ def cv_scores(x: Tensor, targets: Sequence[Tensor], grid: Grid, wanted: Tensor) 
 def promising(half: Tensor, first: Tensor, n: int, growth: float) -> Tensor:
     """Which settings may turn out best on ``growth n`` samples.
 
-    All of them for a target whose best score still grows. Otherwise those that are near the best on the first n samples,
-    or will be: what a setting lacks shrinks as a power of the sample size, as learning curves do; the power is read off
-    two sizes, the one half the other, and taken ``OPTIMISM`` times.
+    All of them for a target whose best score still grows. Otherwise every alpha of a gamma one of whose alphas is near
+    the best on the first n samples, or will be: what a setting lacks shrinks as a power of the sample size, as learning
+    curves do; the power is read off two sizes, the one half the other, and taken ``OPTIMISM`` times. (A gamma's best alpha
+    changes with the sample size.)
 
     ``half``, ``first``: scores ``(targets, alphas, gammas)`` on half of the first samples and on all of them.
     """
@@ -123,7 +124,8 @@ def promising(half: Tensor, first: Tensor, n: int, growth: float) -> Tensor:
     lacks = best - first
     shrinks = (lacks / (before - half)).nan_to_num(1.0, 1.0, 1.0).clamp(max=1.0)
     later = lacks * shrinks ** (OPTIMISM * math.log2(growth))
-    return torch.isfinite(first) & ((best - before > near) | (lacks <= near) | (later <= near / 4))
+    gammas = ((lacks <= near) | (later <= near / 4)).any(dim=1, keepdim=True)
+    return torch.isfinite(first) & ((best - before > near) | gammas)
 
 
 def grid_search(x: Tensor, targets: dict[str, Tensor], grid: Grid) -> dict[str, Choice]:

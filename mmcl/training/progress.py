@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from mmcl.training.steps import due
@@ -26,7 +27,7 @@ class Speed(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} steps/s")
+        return Text("" if speed is None else f"{speed:.3g}/s")
 
 
 class StepProgress(ProgressBar):
@@ -60,8 +61,8 @@ class StepProgress(ProgressBar):
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            Speed(),
-            TextColumn("{task.fields[metrics]}"),
+            Speed(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[metrics]}", table_column=Column(no_wrap=True)),
             auto_refresh=False,
         )
         self._bar.add_task("train", total=trainer.max_steps, completed=trainer.global_step, metrics="")
