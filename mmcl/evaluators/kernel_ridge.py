@@ -70,9 +70,7 @@ def _predict(x: Tensor, x_fit: Tensor, gamma: float, dual: Tensor, chunk: int) -
     """``exp(-gamma d^2(x, x_fit)) @ dual``, ``chunk`` rows of ``x`` at a time."""
     # Memory that is used again costs a third of memory that is new each time.
     kernel = x.new_empty(min(chunk, len(x)), len(x_fit))
-    return torch.cat(
-        [rbf(rows, x_fit, gamma, out=kernel[: len(rows)]) @ dual for rows in x.split(chunk)]
-    )
+    return torch.cat([rbf(rows, x_fit, gamma, out=kernel[: len(rows)]) @ dual for rows in x.split(chunk)])
 
 
 def cv_scores(x: Tensor, targets: Sequence[Tensor], grid: Grid, wanted: Tensor) -> Tensor:
@@ -95,7 +93,9 @@ def cv_scores(x: Tensor, targets: Sequence[Tensor], grid: Grid, wanted: Tensor) 
             )
             found = [(a, of, dual) for (a, of), dual in zip(columns, duals, strict=True) if dual is not None]
             for a in {a for a, _ in columns} - {a for a, *_ in found}:
-                log.warning("kernel ridge: no Cholesky for alpha=%g, gamma=%g: left out", grid.alphas[a], gamma)
+                log.warning(
+                    "kernel ridge: no Cholesky for alpha=%g, gamma=%g: left out", grid.alphas[a], gamma
+                )
                 totals[:, a, g] = -torch.inf
             if not found:
                 continue
@@ -112,10 +112,10 @@ def cv_scores(x: Tensor, targets: Sequence[Tensor], grid: Grid, wanted: Tensor) 
 def promising(half: Tensor, first: Tensor, n: int, growth: float) -> Tensor:
     """Which settings may turn out best on ``growth n`` samples.
 
-    All of them for a target whose best score still grows. Otherwise every alpha of a gamma one of whose alphas is near
-    the best on the first n samples, or will be: what a setting lacks shrinks as a power of the sample size, as learning
-    curves do; the power is read off two sizes, the one half the other, and taken ``OPTIMISM`` times. (A gamma's best alpha
-    changes with the sample size.)
+    All of them for a target whose best score still grows. Otherwise every alpha of a gamma one of whose alphas is
+    near the best on the first n samples, or will be: what a setting lacks shrinks as a power of the sample size, as
+    learning curves do; the power is read off two sizes, the one half the other, and taken ``OPTIMISM`` times. (A
+    gamma's best alpha changes with the sample size.)
 
     ``half``, ``first``: scores ``(targets, alphas, gammas)`` on half of the first samples and on all of them.
     """
@@ -145,13 +145,17 @@ def grid_search(x: Tensor, targets: dict[str, Tensor], grid: Grid) -> dict[str, 
     if FEWEST_SCREENED <= n < len(x):
         half, first = (cv_scores(x[:m], [y[:m] for y in blocks], grid, wanted) for m in (n // 2, n))
         wanted = promising(half, first, n, len(x) / n)
-        log.debug("kernel ridge: %d of %d settings left for %d targets", wanted.sum(), wanted.numel(), len(blocks))
+        log.debug(
+            "kernel ridge: %d of %d settings left for %d targets", wanted.sum(), wanted.numel(), len(blocks)
+        )
     scores = cv_scores(x, blocks, grid, wanted)
     choices = {}
     for name, of_target in zip(targets, scores.flatten(start_dim=1), strict=True):
         best = int(of_target.argmax())
         if not torch.isfinite(of_target[best]):
-            raise ValueError(f"alphas={list(grid.alphas)!r}: too small, K + alpha I is never positive definite")
+            raise ValueError(
+                f"alphas={list(grid.alphas)!r}: too small, K + alpha I is never positive definite"
+            )
         a, g = divmod(best, len(grid.gammas))
         choices[name] = Choice(grid.alphas[a], grid.gammas[g], float(of_target[best]))
     return choices

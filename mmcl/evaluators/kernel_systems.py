@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 SMALLEST_KERNEL_VALUE = 1e-20
-"""A narrow kernel is full of values that vanish beside its diagonal of ones (float64 resolves 1e-16), and whose products
-underflow: processors take many times longer over such numbers (17 times for one Cholesky at gamma = 100). They are
-raised to this, which changes no score."""
+"""A narrow kernel is full of values that vanish beside its diagonal of ones (float64 resolves 1e-16), and whose
+products underflow: processors take many times longer over such numbers (17 times for one Cholesky at gamma = 100).
+They are raised to this, which changes no score."""
 
 TOLERANCE = 1e-6
 """Norm of the residual over that of the target at which a solution is taken: predictions are off by some 1e-5 of the
@@ -48,10 +49,12 @@ SHIFT = 1e-6
 def rbf(x: Tensor, y: Tensor, gamma: float, out: Tensor | None = None) -> Tensor:
     """``exp(-gamma ||x_i - y_j||^2)``: ``(N, D) x (M, D) -> (N, M)``; ``out`` to be filled instead of new memory.
 
-    One product makes all exponents, ``2 gamma x y' - gamma |x|^2 - gamma |y|^2``: fewer passes over memory than distances
-    would take.
+    One product makes all exponents, ``2 gamma x y' - gamma |x|^2 - gamma |y|^2``: fewer passes over memory than
+    distances would take.
     """
-    left = torch.cat([2 * gamma * x, -gamma * x.square().sum(dim=1, keepdim=True), torch.ones_like(x[:, :1])], dim=1)
+    left = torch.cat(
+        [2 * gamma * x, -gamma * x.square().sum(dim=1, keepdim=True), torch.ones_like(x[:, :1])], dim=1
+    )
     right = torch.cat([y, torch.ones_like(y[:, :1]), -gamma * y.square().sum(dim=1, keepdim=True)], dim=1)
     exponents = torch.mm(left, right.T, out=out)
     return exponents.clamp_(min=math.log(SMALLEST_KERNEL_VALUE), max=0.0).exp_()
@@ -83,13 +86,14 @@ class Kernel:
     ) -> list[Tensor | None]:
         """``(K + alpha I)^-1 y`` for each alpha and its ``y: (N, k)``; k may be 0.
 
-        ``tolerance``: of the residual's norm over that of its column of ``y``. ``None`` where the matrix is not positive
-        definite numerically.
+        ``tolerance``: of the residual's norm over that of its column of ``y``. ``None`` where the matrix is not
+        positive definite numerically.
         """
         n = len(self.x)
         usable = [i for i, alpha in enumerate(alphas) if alpha >= smallest_alpha(n) and y[i].shape[1] > 0]
         solutions: list[Tensor | None] = [
-            t if t.shape[1] == 0 and alpha >= smallest_alpha(n) else None for alpha, t in zip(alphas, y, strict=True)
+            t if t.shape[1] == 0 and alpha >= smallest_alpha(n) else None
+            for alpha, t in zip(alphas, y, strict=True)
         ]
         if not usable:
             return solutions
@@ -139,7 +143,7 @@ class Kernel:
                 continue
             w, solved = conjugate_gradients(
                 lambda v, _: self.times(v) + alpha * v,
-                lambda r, _, factor=factor: _solve_by(factor, r.float(), SINGLE_SCALE).to(r.dtype),  # type: ignore[misc]
+                partial(_solve_by_single, factor),
                 y,
                 tolerance,
                 FACTOR_ITERATIONS,
@@ -169,6 +173,10 @@ def _solve_by(factor: Tensor, y: Tensor, scale: float) -> Tensor:
     # Two triangular solves, because cholesky_solve would copy the factor, another n x n.
     half = torch.linalg.solve_triangular(factor, y, upper=False).mul_(scale**0.5)
     return torch.linalg.solve_triangular(factor.mT, half, upper=True).mul_(scale**0.5)
+
+
+def _solve_by_single(factor: Tensor, r: Tensor, _: Tensor) -> Tensor:
+    return _solve_by(factor, r.float(), SINGLE_SCALE).to(r.dtype)
 
 
 class Nystrom:

@@ -65,12 +65,12 @@ class LinearRegression(Predictor):
 class KernelRidge(Predictor):
     """R^2 of continuous factors by RBF kernel ridge from standardised encodings (metric ``r2``).
 
-    The hyperparameters are chosen for each factor by ``folds``-fold cross-validation, and the predictor is fitted on all
-    of the fit split. With ``screen_fraction`` = 1 results equal those of scikit-learn's
-    ``GridSearchCV(KernelRidge(kernel="rbf"))`` on ``StandardScaler`` outputs up to 1e-4. Below 1, that first share of the
-    samples (512 at least) rules out settings that are far behind a factor's best there and do not catch up fast
-    (:func:`~mmcl.evaluators.kernel_ridge.promising`); the others are compared on all samples. There is no intercept, as in scikit-learn: a factor far from zero mean is shrunk
-    towards 0, not towards its mean.
+    The hyperparameters are chosen for each factor by ``folds``-fold cross-validation, and the predictor is fitted on
+    all of the fit split. With ``screen_fraction`` = 1 results equal those of scikit-learn's
+    ``GridSearchCV(KernelRidge(kernel="rbf"))`` on ``StandardScaler`` outputs up to 1e-4. Below 1, that first share of
+    the samples (512 at least) rules out settings that are far behind a factor's best there and do not catch up fast
+    (:func:`~mmcl.evaluators.kernel_ridge.promising`); the others are compared on all samples. There is no intercept,
+    as in scikit-learn: a factor far from zero mean is shrunk towards 0, not towards its mean.
 
     ``n_fit``: >= 2 folds. ``n_test``: >= 2. ``alphas``, ``gammas``: > 0, not empty. ``folds``: >= 2.
     ``screen_fraction``: in (0, 1]. ``chunk``: rows of a kernel made at a time (memory only).

@@ -63,8 +63,9 @@ class Stop:
 class Resumable(Callback):
     """Keeps ``checkpoints/last.ckpt`` so that a run that ends early goes on where it stopped.
 
-    It is saved every ``every_n_steps`` (at the loop's next return, see :func:`~mmcl.training.steps.due`) and when a stop is wished for, each time under a temporary name first:
-    whenever the process dies, the file holds one whole checkpoint.
+    It is saved every ``every_n_steps`` (at the loop's next return, see :func:`~mmcl.training.steps.due`) and when a
+    stop is wished for, each time under a temporary name first: whenever the process dies, the file holds one whole
+    checkpoint.
     """
 
     def __init__(self, path: Path, start: int, every_n_steps: int, stop: Stop) -> None:

@@ -64,8 +64,8 @@ def check_rows_are_independent(encoders: nn.Module, rows: int) -> None:
 class ContrastiveModule(pl.LightningModule):
     """Encodes the views of a batch and minimises the objective of their encodings.
 
-    A step of Lightning's loop is given a list of batches and takes an optimizer step for each: what the loop costs, one to
-    two milliseconds, is paid once for all of them. The weights do not depend on how batches are grouped.
+    A step of Lightning's loop is given a list of batches and takes an optimizer step for each: what the loop costs,
+    one to two milliseconds, is paid once for all of them. The weights do not depend on how batches are grouped.
 
     Args:
         encoders: ``{name: (B, d)} -> {name: (B, D)}``.

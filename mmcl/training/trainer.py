@@ -34,8 +34,8 @@ class Trainer:
             gradient is the same; a batch that does not fit into memory does, for a second forward pass.
         threads: CPU threads, or ``None`` for torch's default. Results are bitwise equal for equal threads.
         steps_per_execution: optimizer steps between two returns to Lightning's loop, >= 1: it costs one to two
-            milliseconds, which a step of small encoders is not much longer than. Callbacks, the progress bar and signals
-            wait for the return. The weights are the same.
+            milliseconds, which a step of small encoders is not much longer than. Callbacks, the progress bar and
+            signals wait for the return. The weights are the same.
         log_every_n_steps: steps between rows of ``metrics.csv``, >= 1.
         checkpoint_every_n_steps: steps between saves of ``checkpoints/last.ckpt``, >= 1.
 

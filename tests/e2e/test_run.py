@@ -325,9 +325,7 @@ def test_steps_taken_together_are_the_same_run(cli, override):
     runs = []
     for together in (1, 7):
         output = f"output=together{together}"
-        result = cli(
-            "train.py", *SMOKE, *override.split(), f"trainer.steps_per_execution={together}", output
-        )
+        result = cli("train.py", *SMOKE, *override.split(), f"trainer.steps_per_execution={together}", output)
         assert result.code == 0, result.err
         runs.append(only(f"together{together}/smoke/*"))
     apart, together = runs
@@ -345,7 +343,11 @@ def test_a_run_of_a_version_with_fewer_fields_is_still_read(cli, run_dir):
     from mmcl.records.keys import run_key
 
     config = yaml.safe_load((run_dir / "config.yaml").read_text())
-    del config["encoder"]["bound"], config["loss"]["tile"], config["evaluator"]["kernel_ridge"]["screen_fraction"]
+    del (
+        config["encoder"]["bound"],
+        config["loss"]["tile"],
+        config["evaluator"]["kernel_ridge"]["screen_fraction"],
+    )
     (run_dir / "config.yaml").write_text(yaml.safe_dump(config))
     manifest = json.loads((run_dir / "manifest.json").read_text())
     manifest["run_key"] = run_key(config)

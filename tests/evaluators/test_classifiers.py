@@ -7,14 +7,15 @@ import math
 
 import pytest
 import torch
-from sklearn import linear_model
+from sklearn import linear_model, neural_network
 from torch import Tensor
 
 from mmcl.evaluators import LogisticRegression, MLPClassifier, Representations
 from mmcl.evaluators.base import standardise
 from mmcl.evaluators.classifiers import majority
+from mmcl.evaluators.networks import PENALTY, _initial, _losses
 
-BOTH = [LogisticRegression(), MLPClassifier(max_iter=60)]
+BOTH = [LogisticRegression(), MLPClassifier()]
 Classifier = LogisticRegression | MLPClassifier
 
 
@@ -78,18 +79,59 @@ def test_classes_absent_from_the_fit_split_count_as_mistakes(evaluator: Classifi
 
 def test_running_into_max_iter_is_logged_not_raised(caplog: pytest.LogCaptureFixture) -> None:
     z, y = normal(100, 2), labels(100, 3, 1)
-    for evaluator in (LogisticRegression(max_iter=1), MLPClassifier(max_iter=1)):
-        caplog.clear()
-        with caplog.at_level(logging.WARNING):
-            evaluator.evaluate(*split(z, {"y": y}, 50))
-        assert "stopped at max_iter=1" in caplog.text
+    with caplog.at_level(logging.WARNING):
+        LogisticRegression(max_iter=1).evaluate(*split(z, {"y": y}, 50))
+    assert "LogisticRegression of y[0] stopped at max_iter=1" in caplog.text
 
 
 def test_mlp_is_a_function_of_its_seed() -> None:
     samples = split(normal(200, 3), {"y": labels(200, 3, 1)}, 100)
-    values = [MLPClassifier(max_iter=5, probe_seed=s).evaluate(*samples)[0].value for s in (0, 0, 1, 2)]
+    values = [MLPClassifier(epochs=5, probe_seed=s).evaluate(*samples)[0].value for s in (0, 0, 1, 2)]
     assert values[0] == values[1]
     assert len(set(values)) > 1
+
+
+def test_networks_trained_together_are_those_trained_alone() -> None:
+    """Classifiers do not see each other: the sum of their losses has each one's own gradient."""
+    x, y = normal(40, 3), [labels(40, k, 1, seed=k)[:, 0] for k in (2, 4, 3)]
+    g = torch.Generator().manual_seed(0)
+    parameters = _initial(3, 3, 5, 4, g, torch.device("cpu"))
+    unknown = torch.arange(4) >= torch.tensor([[2], [4], [3]])
+    losses = _losses(parameters, x, torch.stack(y), unknown)
+    losses.sum().backward()
+    for i, target in enumerate(y):
+        alone = [p[i].detach().clone().requires_grad_() for p in parameters]
+        w1, b1, w2, b2 = alone
+        logits = (torch.relu(x @ w1 + b1) @ w2 + b2)[:, : int(target.max()) + 1]
+        penalty = PENALTY / 2 * (w1.square().sum() + w2.square().sum())
+        loss = torch.nn.functional.cross_entropy(logits, target) + penalty
+        loss.backward()
+        torch.testing.assert_close(losses[i], loss)
+        for together, apart in zip(parameters, alone, strict=True):
+            torch.testing.assert_close(together.grad[i], apart.grad)
+
+
+@pytest.mark.slow
+def test_mlp_scores_as_scikit_learns() -> None:
+    n = 4096
+    latents = normal(2 * n, 5)
+    z = torch.tanh(latents @ normal(5, 5, seed=1))
+    y = torch.stack(
+        [
+            (torch.sin(2 * latents) @ normal(5, 4, seed=2) + 0.5 * normal(2 * n, 4, seed=3)).argmax(dim=1),
+            (latents @ normal(5, 2, seed=4) + normal(2 * n, 2, seed=5)).argmax(dim=1),
+        ],
+        dim=1,
+    )
+    (row,) = MLPClassifier().evaluate(*split(z, {"y": y}, n))
+    x, x_test = (part.numpy() for part in standardise(z[:n], z[n:]))
+    theirs = [
+        neural_network.MLPClassifier(max_iter=1000, random_state=0)
+        .fit(x, c[:n].numpy())
+        .score(x_test, c[n:].numpy())
+        for c in y.unbind(dim=1)
+    ]
+    assert row.value == pytest.approx(sum(theirs) / 2, abs=0.005)
 
 
 @pytest.mark.parametrize("evaluator", BOTH)

@@ -82,7 +82,9 @@ def test_a_nystrom_approximation_from_all_points_is_the_kernel(monkeypatch):
     monkeypatch.setattr(module, "FEWEST_LANDMARKS", 300)
     alphas = torch.tensor([0.1, 0.01], dtype=torch.float64)
     found = Nystrom(x, 0.3).solve(alphas, r)
-    expected = torch.cat([exact(x, 0.3, a, c) for a, c in zip(alphas.tolist(), r.split(1, dim=1), strict=True)], dim=1)
+    expected = torch.cat(
+        [exact(x, 0.3, a, c) for a, c in zip(alphas.tolist(), r.split(1, dim=1), strict=True)], dim=1
+    )
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -109,7 +111,8 @@ def test_conjugate_gradients_solve_columns_of_different_matrices_and_tell_which_
         shifted = matrix + shift * torch.eye(40, dtype=torch.float64)
         assert (shifted @ found[:, j] - y[:, j]).norm() <= 1.01 * module.TOLERANCE * y[:, j].norm()
     assert torch.equal(found[:, 3], torch.zeros(40, dtype=torch.float64))
-    found, solved = conjugate_gradients(times, lambda r, _: r, y, module.TOLERANCE, limit=5)  # as bad as a preconditioner can be
+    # As bad as a preconditioner can be, and few iterations.
+    found, solved = conjugate_gradients(times, lambda r, _: r, y, module.TOLERANCE, limit=5)
     assert solved.tolist() == [False, False, False, True]
     assert not found.any()
     # What breaks down is not called solved, also beside what is.
@@ -137,10 +140,21 @@ def test_promising_settings_are_near_the_best_or_catch_up_or_follow_a_best_that_
     # The fourth is to lack 0.15 (0.15 / 0.4)^(2 * 2) = 0.003.
     assert found.flatten().tolist() == [True, False, True, True, False, False]
     # Twice as many samples are too few for it: 0.15 (0.15 / 0.4)^2 = 0.02.
-    assert promising(half, first, n=2500, growth=2.0).flatten().tolist() == [True, False, True, False, False, False]
+    assert promising(half, first, n=2500, growth=2.0).flatten().tolist() == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert promising(half, half, n=2500, growth=4.0)[0, 0, 0], "a best that stays has lacked nothing: 0 / 0"
     grown = promising(half - 0.05, first, n=2500, growth=2.0)
     assert grown.flatten().tolist() == [True, True, True, True, True, False]
+    by_alpha = promising(half.reshape(1, 2, 3), first.reshape(1, 2, 3), n=2500, growth=2.0)
+    assert by_alpha.tolist() == [[[True, False, True], [True, False, False]]], (
+        "a gamma is looked at with all its alphas"
+    )
 
 
 def test_what_the_first_samples_rule_out_is_not_looked_at_again(monkeypatch):
@@ -190,7 +204,9 @@ def test_screened_search_keeps_within_the_bounds_of_scikit_learns(g):
             kernel_ridge.KernelRidge(kernel="rbf"), {"alpha": spec.alphas, "gamma": spec.gammas}, cv=3
         ).fit(x.numpy(), y.numpy())
         # Their score of our choice, to their best.
-        ours = theirs.cv_results_["params"].index({"alpha": choices[name].alpha, "gamma": choices[name].gamma})
+        ours = theirs.cv_results_["params"].index(
+            {"alpha": choices[name].alpha, "gamma": choices[name].gamma}
+        )
         assert theirs.cv_results_["mean_test_score"][ours] >= theirs.best_score_ - 1e-3
         expected = theirs.score(x_test.numpy(), factors[name][n:].numpy())
         assert r2_score(factors[name][n:], predictions[name]) == pytest.approx(expected, abs=2e-3)

@@ -63,7 +63,7 @@ def test_gammas_are_the_released_grid() -> None:
         ),
         (LogisticRegression, {"max_iter": 0}, "max_iter=0: must be >= 1"),
         (MLPClassifier, {"hidden_size": 0}, "hidden_size=0"),
-        (MLPClassifier, {"max_iter": 0}, "max_iter=0"),
+        (MLPClassifier, {"epochs": 0}, "epochs=0"),
         (MLPClassifier, {"probe_seed": -1}, "probe_seed=-1"),
         (KernelRidge, {"alphas": []}, r"alphas=\[\]"),
         (KernelRidge, {"alphas": [1.0, 0.0]}, r"alphas=\[1.0, 0.0\]"),
