@@ -190,7 +190,7 @@ def test_few_samples_rule_nothing_out(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("g", [0, 100])
 def test_screened_search_keeps_within_the_bounds_of_scikit_learns(g):
-    n = 2700
+    n = 2560
     z, factors = content_and_its_mixtures(2 * n, g)
     factors["wiggly"] = torch.sin(5 * z[:, :1]) + 0.3 * normal(2 * n, 1, seed=g + 9)
     x, x_test = standardise(z[:n], z[n:])
