@@ -148,8 +148,8 @@ def _write_config(config: Train, run_dir: Path, done: bool) -> None:
     """Write what runs. Of a finished run nothing changes any more but the evaluators, which are added to."""
     resolved = config.resolved
     if done:
-        old = read_config(run_dir).resolved
-        resolved = {**old, "evaluator": {**old["evaluator"], **resolved["evaluator"]}}
+        old = _read_yaml(run_dir)  # as it stands: an older version's evaluators may have had other keys
+        resolved = {**old, "evaluator": {**old.get("evaluator", {}), **resolved["evaluator"]}}
     write_bytes(run_dir / "config.yaml", yaml.safe_dump(resolved, sort_keys=False).encode())
 
 
@@ -177,10 +177,8 @@ def evaluate(run_dir: Path, evaluator: Any | None) -> None:
         raise UserError(
             f"run_dir={run_dir}: no run there (no manifest.json); name a folder such as runs/EXPERIMENT/KEY"
         )
-    config = read_config(run_dir)
+    config = read_config(run_dir, evaluator)
     _check_key(config, manifest, run_dir)
-    if evaluator is not None:
-        config = validate_train(OmegaConf.create({**config.resolved, "evaluator": evaluator}))
     if not manifest.values["trained"]:
         raise UserError(
             f"run_dir={run_dir}: its training has not ended (status {manifest.status}); "
@@ -191,8 +189,7 @@ def evaluate(run_dir: Path, evaluator: Any | None) -> None:
         _evaluate(config, run_dir, manifest, again=True)
 
 
-def read_config(run_dir: Path) -> Train:
-    """The validated config that a run directory holds."""
+def _read_yaml(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "config.yaml"
     try:
         values = yaml.safe_load(path.read_text())
@@ -202,10 +199,23 @@ def read_config(run_dir: Path) -> Train:
         raise UserError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: not a config")
+    return values
+
+
+def read_config(run_dir: Path, evaluator: Any | None = None) -> Train:
+    """The validated config that a run directory holds, with ``evaluator`` instead of its own if given."""
+    values = _read_yaml(run_dir)
     try:
-        config = validate_train(values)
+        config = validate_train(
+            values if evaluator is None else OmegaConf.create({**values, "evaluator": evaluator})
+        )
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        hint = (
+            "; name others: evaluator=[...]"
+            if str(error).startswith("evaluator.") and evaluator is None
+            else ""
+        )
+        raise UserError(f"{run_dir / 'config.yaml'}: {error}{hint}") from None
     # The run is known by the config that it wrote, also when a later version has fields that it did not know. An
     # evaluation is what this version's evaluators do, new fields included.
     return dataclasses.replace(config, resolved={**values, "evaluator": config.resolved["evaluator"]})

@@ -127,6 +127,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
         single[group] = to_spec(values[group], group)
     many = {group: to_specs(values.get(group), group) for group in MANY}
     _check_together(single["loss"], many["evaluator"])
+    _check_callbacks(single["trainer"], values.get("callbacks") or {})
     targets = {group: values[group]["_target_"] for group in SINGLE}
     resolved = {
         **plain(run),
@@ -152,6 +153,17 @@ def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
             raise UserError(
                 f"evaluator.{name}: n_fit={evaluator.n_fit} and n_test={evaluator.n_test}: must be >= 2 x "
                 f"batch_size={batch} with a loss whose negatives come from a fresh batch"
+            )
+
+
+def _check_callbacks(trainer: Any, callbacks: Mapping[str, Any]) -> None:
+    """Lightning's own callbacks take each return to its loop for one step; some change the weights then."""
+    together = getattr(trainer, "steps_per_execution", 1)
+    for name, node in callbacks.items():
+        if together > 1 and not str(node["_target_"]).startswith("mmcl."):
+            raise UserError(
+                f"trainer.steps_per_execution={together}: must be 1 with callbacks.{name} ({node['_target_']}), "
+                "which takes each return to Lightning's loop for one step"
             )
 
 

@@ -14,7 +14,7 @@ from mmcl.worlds import Batch, World
 
 @dataclass(frozen=True)
 class BatchStream:
-    """Endless batches of fresh samples from ``world``, beginning with global batch ``start``.
+    """Batches of fresh samples from ``world``, beginning with global batch ``start``.
 
     Every rank draws the whole global batch and takes its rows of it, so that many devices see the batch that one
     would, and a resumed run sees the batches that an uninterrupted one would. Sampling costs a few per cent of a

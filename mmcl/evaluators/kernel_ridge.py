@@ -142,7 +142,7 @@ def grid_search(x: Tensor, targets: dict[str, Tensor], grid: Grid) -> dict[str, 
     blocks = list(targets.values())
     wanted = torch.ones(len(blocks), len(grid.alphas), len(grid.gammas), dtype=torch.bool)
     n = int(grid.screen_fraction * len(x))
-    if FEWEST_SCREENED <= n < len(x):
+    if max(FEWEST_SCREENED, 4 * grid.folds) <= n < len(x):
         half, first = (cv_scores(x[:m], [y[:m] for y in blocks], grid, wanted) for m in (n // 2, n))
         wanted = promising(half, first, n, len(x) / n)
         log.debug(
@@ -179,14 +179,18 @@ def predict_kernel_ridge(
     predictions: dict[str, Tensor] = {}
     for gamma, of_alpha in groups.items():
         y = [torch.cat([targets[name].double() for name in names], dim=1) for names in of_alpha.values()]
-        duals = Kernel(x_fit, gamma, grid.chunk).solve(list(of_alpha), y)
-        for (alpha, names), dual in zip(of_alpha.items(), duals, strict=True):
+        duals = []
+        for alpha, dual in zip(
+            of_alpha, Kernel(x_fit, gamma, grid.chunk).solve(list(of_alpha), y), strict=True
+        ):
             if dual is None:
                 raise ValueError(
                     f"alpha={alpha!r}: must be larger, K + alpha I is not positive definite "
                     f"for all {len(x_fit)} samples"
                 )
-            widths = [targets[name].shape[1] for name in names]
-            prediction = _predict(x_test, x_fit, gamma, dual, grid.chunk)
-            predictions.update(zip(names, prediction.split(widths, dim=1), strict=True))
+            duals.append(dual)
+        names = [name for group in of_alpha.values() for name in group]
+        widths = [targets[name].shape[1] for name in names]
+        prediction = _predict(x_test, x_fit, gamma, torch.cat(duals, dim=1), grid.chunk)
+        predictions.update(zip(names, prediction.split(widths, dim=1), strict=True))
     return predictions

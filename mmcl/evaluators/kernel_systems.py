@@ -21,8 +21,8 @@ products underflow: processors take many times longer over such numbers (17 time
 They are raised to this, which changes no score."""
 
 TOLERANCE = 1e-6
-"""Norm of the residual over that of the target at which a solution is taken: predictions are off by some 1e-5 of the
-target's standard deviation."""
+"""Norm of the residual over that of the target about its mean at which a solution is taken: predictions are off by
+some 1e-5 of the target's standard deviation."""
 
 LANDMARKS = 12
 """One in so many points is a landmark of the Nystrom approximation."""
@@ -32,7 +32,7 @@ FEWEST_LANDMARKS = 256
 NARROW = 1.0
 """Mean off-diagonal row sum of K below which it is so near to I that conjugate gradients need no preconditioner."""
 
-FACTOR_ITERATIONS = 30
+FACTOR_ITERATIONS = 60
 """Iterations after which a factor is called too far from the matrix."""
 
 SINGLE_SCALE = 2.0**100
@@ -86,8 +86,8 @@ class Kernel:
     ) -> list[Tensor | None]:
         """``(K + alpha I)^-1 y`` for each alpha and its ``y: (N, k)``; k may be 0.
 
-        ``tolerance``: of the residual's norm over that of its column of ``y``. ``None`` where the matrix is not
-        positive definite numerically.
+        ``tolerance``: of the residual's norm over that of its column of ``y`` about its mean. ``None`` where the
+        matrix is not positive definite numerically.
         """
         n = len(self.x)
         usable = [i for i, alpha in enumerate(alphas) if alpha >= smallest_alpha(n) and y[i].shape[1] > 0]
@@ -111,8 +111,11 @@ class Kernel:
         return product
 
     def _is_narrow(self) -> bool:
-        entries = sum(float(strip.sum()) for strip in self.strips)
-        return 2 * (entries - len(self.x)) < NARROW * len(self.x)
+        whole = sum(
+            2 * float(strip[:, :start].sum()) + float(strip[:, start:].sum())
+            for (start, _), strip in zip(self.bounds, self.strips, strict=True)
+        )
+        return whole - len(self.x) < NARROW * len(self.x)
 
     def _solve_together(
         self, alphas: Sequence[float], y: Sequence[Tensor], tolerance: float
@@ -128,7 +131,7 @@ class Kernel:
             lambda v, columns: self.times(v) + shifts[columns] * v,
             lambda r, columns: r if nystrom is None else nystrom.solve(shifts[columns], r),
             torch.cat(list(y), dim=1),
-            tolerance,
+            torch.cat([_goal(part, tolerance) for part in y]),
             limit,
         )
         return [
@@ -145,7 +148,7 @@ class Kernel:
                 lambda v, _: self.times(v) + alpha * v,
                 partial(_solve_by_single, factor),
                 y,
-                tolerance,
+                _goal(y, tolerance),
                 FACTOR_ITERATIONS,
             )
             if bool(solved.all()):
@@ -160,12 +163,21 @@ class Kernel:
         # In columns, as LAPACK has it, so that the factor takes the matrix's own place.
         matrix = self.x.new_zeros((n, n), dtype=dtype).mT
         for (start, stop), strip in zip(self.bounds, self.strips, strict=True):
-            part = strip if dtype == torch.float64 else torch.threshold(strip, SMALLEST_SINGLE_VALUE, 0.0)
-            matrix[start:stop, :stop] = part * scale
+            part = matrix[start:stop, :stop]
+            part.copy_(strip)
+            if dtype == torch.float32:
+                part[part < SMALLEST_SINGLE_VALUE] = 0.0
+            part *= scale
         matrix.diagonal().fill_((1 + diagonal) * scale)
         info = torch.empty((), dtype=torch.int32, device=matrix.device)
         torch.linalg.cholesky_ex(matrix, out=(matrix, info))
         return None if int(info) else matrix
+
+
+def _goal(y: Tensor, tolerance: float) -> Tensor:
+    """The residual's norm at which a column of ``y`` is solved; a constant one has nothing about its mean."""
+    norm, spread = y.norm(dim=0), (y - y.mean(dim=0)).norm(dim=0)
+    return tolerance * torch.where(spread > 1e-8 * norm, spread, norm)
 
 
 def _solve_by(factor: Tensor, y: Tensor, scale: float) -> Tensor:
@@ -192,9 +204,7 @@ class Nystrom:
         matrix = rbf(landmarks, landmarks, gamma)
         # More than what rounding can take from the smallest eigenvalue: m bounds the largest.
         matrix.diagonal().add_(4 * m * torch.finfo(matrix.dtype).eps * m)
-        self._zt = torch.linalg.solve_triangular(
-            torch.linalg.cholesky(matrix), rbf(landmarks, x, gamma), upper=False
-        )
+        self._zt = torch.linalg.solve_triangular(_cholesky(matrix), rbf(landmarks, x, gamma), upper=False)
         self._gram = self._zt @ self._zt.T
         self._factors: dict[float, Tensor] = {}
 
@@ -210,15 +220,21 @@ class Nystrom:
         if alpha not in self._factors:
             shifted = self._gram.clone()
             shifted.diagonal().add_(alpha)
-            self._factors[alpha] = torch.linalg.cholesky(shifted)
+            self._factors[alpha] = _cholesky(shifted)
         return self._factors[alpha]
+
+
+def _cholesky(matrix: Tensor) -> Tensor:
+    """The lower factor, or NaNs, which no iteration takes for a solution."""
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    return factor.fill_(torch.nan) if int(info) else factor
 
 
 def conjugate_gradients(
     times: Callable[[Tensor, Tensor], Tensor],
     precondition: Callable[[Tensor, Tensor], Tensor],
     y: Tensor,
-    tolerance: float,
+    goal: Tensor,
     limit: int,
 ) -> tuple[Tensor, Tensor]:
     """``A_j^-1 y_j`` for each column j of ``y: (N, k)``, of positive definite matrices given by their products.
@@ -226,16 +242,15 @@ def conjugate_gradients(
     Args:
         times: ``(v, columns) -> A v``, the columns of ``v`` being those of ``y`` that ``columns`` numbers.
         precondition: ``(r, columns) -> M^-1 r`` with M near A.
-        tolerance: of a residual's norm over that of its column of ``y``.
+        goal: the norm at which a column's residual is small enough, ``(k,)``.
         limit: number of iterations.
 
     Returns:
         ``(N, k)`` and which columns are solved, ``(k,)``: those whose residuals, as the iterations carry them along,
-        are small enough. The others are 0. A solved column costs nothing more.
+        have come to their goals. The others are 0. A solved column costs nothing more.
     """
     solution = torch.zeros_like(y)
-    goal = tolerance * y.norm(dim=0)
-    left = goal.nonzero()[:, 0]
+    left = (~(y.norm(dim=0) <= goal)).nonzero()[:, 0]
     w, residual = torch.zeros_like(y[:, left]), y[:, left]
     direction, previous = torch.zeros_like(w), torch.ones_like(goal[left])
     for _ in range(limit):

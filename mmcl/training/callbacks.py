@@ -31,7 +31,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop:
-    """Turns SIGINT and SIGTERM into a wish that training honours at the end of a step.
+    """Turns SIGINT and SIGTERM into a wish that training honours when Lightning's loop comes round.
 
     A second signal ends the process at once, as signals do.
     """

@@ -114,8 +114,6 @@ class ContrastiveModule(pl.LightningModule):
                     self.clip_gradients(optimizer, self._gradient_clip_val, "norm")
                 optimizer.step()
                 schedule.step()
-            # It keeps copies of the weights in bfloat16 until it ends; the next batch is to see the new ones.
-            torch.clear_autocast_cache()
         return loss.detach()
 
     def loss(self, batch: Batch, fresh: Batch | None) -> Tensor:

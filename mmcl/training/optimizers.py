@@ -186,7 +186,7 @@ def hidden_matrices(module: nn.Module, *, all_matrices: bool) -> list[nn.Paramet
 class Joint(Optimizer):
     """Several optimizers, each for its own parameters, that step as one.
 
-    Lightning's automatic optimization, its clipping and its checkpoints work on one optimizer. The parameter
+    Lightning's loop, its clipping and its checkpoints work on one optimizer here. The parameter
     groups are the parts' own, so that a schedule set on the whole reaches every part.
     """
 

@@ -64,6 +64,7 @@ class StepProgress(ProgressBar):
             Speed(table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[metrics]}", table_column=Column(no_wrap=True)),
             auto_refresh=False,
+            speed_estimate_period=3600,  # of long steps, updates are minutes apart
         )
         self._bar.add_task("train", total=trainer.max_steps, completed=trainer.global_step, metrics="")
         self._bar.start()

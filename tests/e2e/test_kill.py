@@ -40,9 +40,9 @@ def last_step(cwd: Path) -> int:
     return int(whole[-1].split(",")[0]) if whole else 0
 
 
-def stop_beyond(step: int, cwd: Path, how: signal.Signals) -> tuple[int, str]:
+def stop_beyond(step: int, cwd: Path, how: signal.Signals, *more: str) -> tuple[int, str]:
     """Start the run, send it a signal once it has logged a step beyond ``step``, and wait for its end."""
-    child = process(*RUN, cwd=cwd)
+    child = process(*RUN, *more, cwd=cwd)
     deadline = time.monotonic() + 120
     while last_step(cwd) <= step:
         assert child.poll() is None, child.communicate()[1]
@@ -52,8 +52,8 @@ def stop_beyond(step: int, cwd: Path, how: signal.Signals) -> tuple[int, str]:
     return child.wait(60), child.communicate()[1]
 
 
-def finish(cwd: Path) -> None:
-    child = process(*RUN, cwd=cwd)
+def finish(cwd: Path, *more: str) -> None:
+    child = process(*RUN, *more, cwd=cwd)
     out, err = child.communicate(timeout=240)
     assert child.returncode == 0, out + err
 
@@ -102,6 +102,21 @@ def test_stopped_by_hand_or_by_a_scheduler(uninterrupted, tmp_path, how):
     assert checkpoint["global_step"] == manifest["steps_done"] > 100, "nothing is lost"
     finish(tmp_path)
     same_run(uninterrupted, run_dir(tmp_path))
+
+
+def test_stopped_among_steps_taken_together(uninterrupted, tmp_path):
+    code, _ = stop_beyond(60, tmp_path, signal.SIGKILL, "trainer.steps_per_execution=5")
+    assert code == -signal.SIGKILL
+    code, _ = stop_beyond(120, tmp_path, signal.SIGTERM, "trainer.steps_per_execution=4")
+    assert code == 128 + signal.SIGTERM
+    finish(tmp_path, "trainer.steps_per_execution=25")
+    whole, resumed = (
+        json.loads((d / "manifest.json").read_text()) for d in (uninterrupted, run_dir(tmp_path))
+    )
+    assert resumed["encoders_sha256"] == whole["encoders_sha256"]
+    steps = pd.read_csv(run_dir(tmp_path) / "metrics.csv")
+    assert steps[steps.name == "loss"].step.is_monotonic_increasing
+    assert not steps.duplicated(["step", "name"]).any()
 
 
 def test_stopped_before_training_begins(uninterrupted, tmp_path):

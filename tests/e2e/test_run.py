@@ -339,6 +339,22 @@ def test_steps_taken_together_are_the_same_run(cli, override):
     assert seen[-1]["value"] == every["40"]
 
 
+def test_a_run_of_a_version_with_other_evaluators_is_found_and_evaluated(cli, run_dir):
+    config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    config["evaluator"]["kernel_ridge"]["n_select"] = None
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(config))
+    fails(cli("evaluate.py", f"run_dir={run_dir}"), "config.yaml", "n_select", "evaluator=[...]")
+    assert cli("evaluate.py", f"run_dir={run_dir}", "evaluator=[linear]").code == 0
+    assert cli("train.py", *SMOKE).code == 0, "the same command finds the finished run"
+    assert cli("evaluate.py", f"run_dir={run_dir}").code == 0, "and has brought its evaluators up to date"
+
+
+def test_lightnings_callbacks_see_every_step(cli):
+    timer = "+callbacks.timer={_target_:lightning.pytorch.callbacks.Timer,verbose:false}"
+    result = cli("train.py", *SMOKE, timer, "trainer.steps_per_execution=2")
+    fails(result, "trainer.steps_per_execution=2", "callbacks.timer")
+
+
 def test_a_run_of_a_version_with_fewer_fields_is_still_read(cli, run_dir):
     from mmcl.records.keys import run_key
 

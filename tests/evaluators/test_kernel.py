@@ -105,20 +105,24 @@ def test_conjugate_gradients_solve_columns_of_different_matrices_and_tell_which_
     def times(v, columns):
         return matrix @ v + shifts[columns] * v
 
-    found, solved = conjugate_gradients(times, lambda r, _: rough @ r, y, module.TOLERANCE, limit=30)
+    found, solved = conjugate_gradients(
+        times, lambda r, _: rough @ r, y, module.TOLERANCE * y.norm(dim=0), limit=30
+    )
     assert solved.tolist() == [True] * 4
     for j, shift in enumerate(shifts.tolist()):
         shifted = matrix + shift * torch.eye(40, dtype=torch.float64)
         assert (shifted @ found[:, j] - y[:, j]).norm() <= 1.01 * module.TOLERANCE * y[:, j].norm()
     assert torch.equal(found[:, 3], torch.zeros(40, dtype=torch.float64))
     # As bad as a preconditioner can be, and few iterations.
-    found, solved = conjugate_gradients(times, lambda r, _: r, y, module.TOLERANCE, limit=5)
+    found, solved = conjugate_gradients(times, lambda r, _: r, y, module.TOLERANCE * y.norm(dim=0), limit=5)
     assert solved.tolist() == [False, False, False, True]
     assert not found.any()
     # What breaks down is not called solved, also beside what is.
     broken = y.clone()
     broken[:, 0] = math.nan
-    _, solved = conjugate_gradients(times, lambda r, _: rough @ r, broken, module.TOLERANCE, limit=30)
+    _, solved = conjugate_gradients(
+        times, lambda r, _: rough @ r, broken, module.TOLERANCE * y.norm(dim=0), limit=30
+    )
     assert solved.tolist() == [False, True, True, True]
 
 
