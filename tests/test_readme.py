@@ -12,8 +12,14 @@ def tables(text):
     return [line for line in text.splitlines() if line.startswith("|")]
 
 
-@pytest.mark.parametrize("source", ["results/numerical_quick/table.md"])
-@pytest.mark.parametrize("page", ["README.md", "results/numerical_quick/README.md"])
+@pytest.mark.parametrize(
+    ("source", "page"),
+    [
+        ("results/numerical_quick/table.md", "README.md"),
+        ("results/numerical_quick/table.md", "results/numerical_quick/README.md"),
+        ("benchmarks/results.md", "README.md"),
+    ],
+)
 def test_tables_are_those_that_the_commands_wrote(source, page):
     lines = tables((ROOT / source).read_text())
     assert lines

@@ -24,7 +24,7 @@ TOLERANCE = 1e-6
 """Norm of the residual over that of the target about its mean at which a solution is taken: predictions are off by
 some 1e-5 of the target's standard deviation."""
 
-LANDMARKS = 12
+LANDMARKS = 8
 """One in so many points is a landmark of the Nystrom approximation."""
 
 FEWEST_LANDMARKS = 256
