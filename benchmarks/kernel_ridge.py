@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from functools import partial
+from pathlib import Path
 
 import torch
 from measure import Row, peak_memory, ratio, report, times
@@ -86,9 +88,6 @@ def one_fit(n_fit: int, n_score: int) -> None:
 
 
 def main() -> None:
-    import tempfile
-    from pathlib import Path
-
     taken = times(partial(ours, SMALL, ONE), partial(sklearn, SMALL, ONE), repeats=5)
     report(
         ratio(

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmcl.checks import require
 from mmcl.config.targets import plain, structured, to_spec, unknown_key
 from mmcl.errors import UserError
-from mmcl.records.keys import run_key
+from mmcl.records.keys import foreign_callbacks, run_key
 
 SINGLE = ("data", "encoder", "loss", "optimizer", "trainer")
 """Groups of which a run has one."""
@@ -127,7 +127,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
         single[group] = to_spec(values[group], group)
     many = {group: to_specs(values.get(group), group) for group in MANY}
     _check_together(single["loss"], many["evaluator"])
-    _check_callbacks(single["trainer"], values.get("callbacks") or {})
+    _check_callbacks(single["trainer"], foreign_callbacks(values))
     targets = {group: values[group]["_target_"] for group in SINGLE}
     resolved = {
         **plain(run),
@@ -156,15 +156,15 @@ def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
             )
 
 
-def _check_callbacks(trainer: Any, callbacks: Mapping[str, Any]) -> None:
+def _check_callbacks(trainer: Any, foreign: Mapping[str, Any]) -> None:
     """Lightning's own callbacks take each return to its loop for one step; some change the weights then."""
     together = getattr(trainer, "steps_per_execution", 1)
-    for name, node in callbacks.items():
-        if together > 1 and not str(node["_target_"]).startswith("mmcl."):
-            raise UserError(
-                f"trainer.steps_per_execution={together}: must be 1 with callbacks.{name} ({node['_target_']}), "
-                "which takes each return to Lightning's loop for one step"
-            )
+    if together > 1 and foreign:
+        name, node = next(iter(foreign.items()))
+        raise UserError(
+            f"trainer.steps_per_execution={together}: must be 1 with callbacks.{name} ({node['_target_']}), "
+            "which takes each return to Lightning's loop for one step"
+        )
 
 
 def to_specs(nodes: Any, group: str) -> dict[str, Any]:

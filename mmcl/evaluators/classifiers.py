@@ -60,6 +60,7 @@ class LogisticRegression(Predictor):
         """One row per representation and discrete factor (none: no row, no cost); no use of ``objective``."""
 
         def predict(x_fit: Tensor, x_test: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+            x_fit, x_test = x_fit.cpu(), x_test.cpu()  # once for all components
             return {
                 name: torch.stack(
                     [
@@ -86,10 +87,10 @@ class LogisticRegression(Predictor):
             # Running into max_iter is part of the protocol (the classifier is scored as it stands), and must not stop
             # an evaluation where warnings are errors; it is logged below instead.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            classifier.fit(x_fit.cpu().numpy(), labels.cpu().numpy())
+            classifier.fit(x_fit.numpy(), labels.cpu().numpy())
         if int(max(torch.as_tensor(classifier.n_iter_).flatten())) >= self.max_iter:
             log.warning("LogisticRegression of %s stopped at max_iter=%d", name, self.max_iter)
-        return torch.as_tensor(classifier.predict(x_test.cpu().numpy())).to(labels)
+        return torch.as_tensor(classifier.predict(x_test.numpy())).to(labels)
 
 
 @dataclass(frozen=True)

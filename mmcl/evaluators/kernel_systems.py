@@ -90,11 +90,8 @@ class Kernel:
         matrix is not positive definite numerically.
         """
         n = len(self.x)
-        usable = [i for i, alpha in enumerate(alphas) if alpha >= smallest_alpha(n) and y[i].shape[1] > 0]
-        solutions: list[Tensor | None] = [
-            t if t.shape[1] == 0 and alpha >= smallest_alpha(n) else None
-            for alpha, t in zip(alphas, y, strict=True)
-        ]
+        usable = [i for i, alpha in enumerate(alphas) if alpha >= smallest_alpha(n)]
+        solutions: list[Tensor | None] = [None] * len(alphas)
         if not usable:
             return solutions
         first = self._solve_together([alphas[i] for i in usable], [y[i] for i in usable], tolerance)
@@ -126,7 +123,7 @@ class Kernel:
         )
         nystrom = None if self._is_narrow() else Nystrom(self.x, self.gamma)
         # A float32 factor takes n^3 / 3 operations at twice the rate, an iteration 2 n^2 for each column.
-        limit = max(10, len(self.x) * len(widths) // (12 * sum(widths)))
+        limit = max(10, len(self.x) * len(widths) // (12 * max(1, sum(widths))))
         w, solved = conjugate_gradients(
             lambda v, columns: self.times(v) + shifts[columns] * v,
             lambda r, columns: r if nystrom is None else nystrom.solve(shifts[columns], r),
@@ -202,8 +199,8 @@ class Nystrom:
         m = min(n, max(FEWEST_LANDMARKS, n // LANDMARKS))
         landmarks = x[torch.arange(m, device=x.device) * n // m]
         matrix = rbf(landmarks, landmarks, gamma)
-        # More than what rounding can take from the smallest eigenvalue: m bounds the largest.
-        matrix.diagonal().add_(4 * m * torch.finfo(matrix.dtype).eps * m)
+        # More than what rounding can take from the smallest eigenvalue.
+        matrix.diagonal().add_(4 * m * smallest_alpha(m))
         self._zt = torch.linalg.solve_triangular(_cholesky(matrix), rbf(landmarks, x, gamma), upper=False)
         self._gram = self._zt @ self._zt.T
         self._factors: dict[float, Tensor] = {}

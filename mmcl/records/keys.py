@@ -36,6 +36,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
+def foreign_callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The callbacks of a config that are a library's, by name."""
+    return {
+        name: node
+        for name, node in (config.get("callbacks") or {}).items()
+        if not str(node["_target_"]).startswith("mmcl.")
+    }
+
+
 def science(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a resolved config that decides the trained weights.
 
@@ -50,11 +59,7 @@ def science(config: Mapping[str, Any]) -> dict[str, Any]:
         for key in SCIENCE
         if key in config
     }
-    foreign = {
-        name: node
-        for name, node in (config.get("callbacks") or {}).items()
-        if not node["_target_"].startswith("mmcl.")
-    }
+    foreign = foreign_callbacks(config)
     return {**found, "callbacks": foreign} if foreign else found
 
 
