@@ -88,7 +88,7 @@ def one_fit(n_fit: int, n_score: int) -> None:
 
 
 def main() -> None:
-    taken = times(partial(ours, SMALL, ONE), partial(sklearn, SMALL, ONE), repeats=5)
+    taken = times(partial(ours, SMALL, ONE), partial(sklearn, SMALL, ONE), repeats=5, warmup=0)
     report(
         ratio(
             f"kernel ridge, one encoding, five factors, {SMALL} + {SMALL} samples",

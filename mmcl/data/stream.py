@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import lightning.pytorch as pl
 import torch
 
 from mmcl.random import Stream, generator
 from mmcl.worlds import Batch, World
+
+# Values of all views in one draw of small batches: 1 MB of float32, which a core's cache holds. Part of what a seed
+# means: with another value, a seed names other batches.
+_VALUES_PER_DRAW = 2**18
 
 
 @dataclass(frozen=True)
@@ -18,11 +23,12 @@ class BatchStream:
 
     Every rank draws the whole global batch and takes its rows of it, so that many devices see the batch that one
     would, and a resumed run sees the batches that an uninterrupted one would. Sampling costs a few per cent of a
-    training step, which is what this exactness is paid with.
+    training step, which is what this exactness is paid with. Small batches are drawn
+    :attr:`batches_per_draw` at a time.
 
     Args:
         world: where samples come from.
-        seed: the run's seed; batch k comes from ``Stream.TRAIN`` of it, item k.
+        seed: the run's seed; draw j comes from ``Stream.TRAIN`` of it, item j.
         batch_size: rows of the global batch, K.
         fresh: also draw an independent second batch of K rows, for losses whose negatives are fresh samples.
         start: the first k.
@@ -50,23 +56,40 @@ class BatchStream:
                 f"batch_size={self.batch_size}: must be divisible by the number of devices, {self.ranks}"
             )
 
+    @property
+    def batches_per_draw(self) -> int:
+        """How many batches one draw makes, >= 1: small batches are drawn together, for that costs a third."""
+        return max(1, _VALUES_PER_DRAW // (self._rows * sum(self.world.views.values())))
+
+    @property
+    def _rows(self) -> int:
+        # One draw of 2K rows costs less than two of K; rows are independent of each other either way.
+        return 2 * self.batch_size if self.fresh else self.batch_size
+
     def batch(self, k: int) -> tuple[Batch, Batch | None]:
         """Global batch ``k``: this rank's rows of it."""
+        return next(self._batches(k))
+
+    def _batches(self, k: int) -> Iterator[tuple[Batch, Batch | None]]:
+        """Batches ``k``, ``k + 1``, ..., this rank's rows of each."""
         rows = self.batch_size // self.ranks
-        mine = slice(self.rank * rows, (self.rank + 1) * rows)
-        if not self.fresh:
-            return self.world.sample(self.batch_size, generator(self.seed, Stream.TRAIN, k)).rows(mine), None
-        # One draw of 2K rows costs less than two of K; rows are independent of each other either way.
-        both = self.world.sample(2 * self.batch_size, generator(self.seed, Stream.TRAIN, k))
-        second = slice(self.batch_size + mine.start, self.batch_size + mine.stop)
-        return both.rows(mine), both.rows(second)
+        draw_index, skip = divmod(k, self.batches_per_draw)
+        while True:
+            draw = self.world.sample(
+                self.batches_per_draw * self._rows, generator(self.seed, Stream.TRAIN, draw_index)
+            )
+            for first in range(skip * self._rows + self.rank * rows, len(draw), self._rows):
+                mine = draw.rows(slice(first, first + rows))
+                second = first + self.batch_size
+                yield mine, draw.rows(slice(second, second + rows)) if self.fresh else None
+            draw_index, skip = draw_index + 1, 0
 
     def __iter__(self) -> Iterator[list[tuple[Batch, Batch | None]]]:
-        k = self.start
+        k, batches = self.start, self._batches(self.start)
         while self.stop is None or k < self.stop:
             end = k - k % self.together + self.together
             end = end if self.stop is None else min(end, self.stop)
-            yield [self.batch(i) for i in range(k, end)]
+            yield list(islice(batches, end - k))
             k = end
 
 

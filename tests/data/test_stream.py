@@ -37,6 +37,25 @@ def test_batches_come_in_lists_that_end_at_multiples_and_at_the_stop(world, star
 
 
 @pytest.mark.parametrize("fresh", [False, True])
+def test_batches_are_the_rows_of_draws_in_turn(world, fresh):
+    """x1 and x2 have 30 values a row: 2^18 of them are 2 draws' worth of 3,000 rows, or one of 2 x 3,000."""
+    size = 3000
+    stream = BatchStream(world, seed=3, batch_size=size, fresh=fresh)
+    per_draw, rows = stream.batches_per_draw, 2 * size if fresh else size
+    assert per_draw == (1 if fresh else 2)
+    for k in (0, 1, 5):
+        draw = world.sample(per_draw * rows, generator(3, Stream.TRAIN, k // per_draw))
+        first = k % per_draw * rows
+        for i, batch in enumerate(b for b in stream.batch(k) if b is not None):
+            assert torch.equal(batch.views["x2"], draw.views["x2"][first + i * size : first + (i + 1) * size])
+
+
+def test_a_batch_too_large_to_be_drawn_with_another_is_a_draw_of_its_own(world):
+    assert BatchStream(world, seed=0, batch_size=6144).batches_per_draw == 1
+    assert BatchStream(world, seed=0, batch_size=100_000).batches_per_draw == 1
+
+
+@pytest.mark.parametrize("fresh", [False, True])
 def test_the_ranks_rows_put_together_are_the_global_batch(world, fresh):
     whole = BatchStream(world, seed=0, batch_size=12, fresh=fresh).batch(7)
     parts = [
