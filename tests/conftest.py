@@ -34,7 +34,6 @@ def cli(tmp_path, monkeypatch, capsys) -> Callable[..., Result]:
 
     def call(command: str, *arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", [command, *arguments])
-        monkeypatch.setattr(module, "_failed", [])
         code = 0
         try:
             {"train.py": module.train, "evaluate.py": module.evaluate, "mmcl": module.main}[command]()

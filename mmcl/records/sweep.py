@@ -110,6 +110,18 @@ def read_sweep(sweep_dir: Path, now: float | None = None) -> Sweep:
     return Sweep(sweep_dir, [_run(sweep_dir / key, expected.get(key), now) for key in order])
 
 
+def finished(run_dir: Path, evaluation_keys: Mapping[str, str]) -> bool:
+    """Whether nothing is left to do for a run: trained, and evaluated by all of these, ``name -> evaluation key``."""
+    try:
+        manifest = Manifest.read(run_dir)
+    except ValueError:
+        return False
+    if manifest is None or manifest.status != COMPLETED:
+        return False
+    done = manifest.values["evaluations"]
+    return all(done.get(name, {}).get("key") == key for name, key in evaluation_keys.items())
+
+
 def _run(run_dir: Path, overrides: list[str] | None, now: float) -> SweepRun:
     error: str | None = None
     beat: Beat | None = None
