@@ -38,7 +38,7 @@ def evaluate() -> None:
 
 
 def main() -> None:
-    """``mmcl check [-m] OVERRIDES`` and ``mmcl collect RUN_DIRS -o FOLDER``."""
+    """``mmcl check | status | evaluate | prune | collect``; ``mmcl COMMAND --help`` says more."""
     import argparse
 
     parser = argparse.ArgumentParser(prog="mmcl", description="Tools around train.py and evaluate.py.")
@@ -53,6 +53,22 @@ def main() -> None:
         "run_dirs", nargs="+", type=Path, help="run directories, such as runs/quick/*"
     )
     collect_parser.add_argument("--output", "-o", type=Path, required=True, help="folder to write into")
+    status_parser = commands.add_parser("status", help="how the runs of a sweep stand")
+    status_parser.add_argument("sweep_dir", type=Path, help="a sweep's folder, such as multirun/NAME")
+    status_parser.add_argument(
+        "--watch", "-w", type=float, nargs="?", const=5.0, metavar="SECONDS", help="again every so often"
+    )
+    evaluate_parser = commands.add_parser(
+        "evaluate", help="evaluate every trained run of a sweep again, without training"
+    )
+    evaluate_parser.add_argument("sweep_dir", type=Path, help="a sweep's folder, such as multirun/NAME")
+    evaluate_parser.add_argument(
+        "overrides", nargs="*", help="as for evaluate.py, such as evaluator=[linear]; none: each run's own"
+    )
+    prune_parser = commands.add_parser("prune", help="say which files of finished runs may go")
+    prune_parser.add_argument("sweep_dir", type=Path, help="a sweep's folder, such as multirun/NAME")
+    prune_parser.add_argument("--encoders", action="store_true", help="final encoders and worlds too")
+    prune_parser.add_argument("--delete", action="store_true", help="delete them")
     arguments, more = parser.parse_known_args()
     if arguments.command == "check" and not any(a.startswith("-") for a in more):
         arguments.overrides += more  # overrides after -m
@@ -62,12 +78,73 @@ def main() -> None:
         _collect(arguments.run_dirs, arguments.output)
         return
     try:
+        if arguments.command == "status":
+            _status(arguments.sweep_dir, arguments.watch)
+            return
+        if arguments.command == "evaluate":
+            _evaluate_sweep(arguments.sweep_dir, arguments.overrides)
+            return
+        if arguments.command == "prune":
+            _prune(arguments.sweep_dir, encoders=arguments.encoders, delete=arguments.delete)
+            return
         jobs = check(arguments.overrides, multirun=arguments.multirun)
     except UserError as error:
         fail(str(error), 2)
     for config, overrides in jobs:
         print(f"{config.run.name}/{config.run_key}  {' '.join(overrides)}")
     print(f"ok: {len(jobs)} job(s), {len({c.run_key for c, _ in jobs})} distinct run(s)")
+
+
+def _status(sweep_dir: Path, every_s: float | None) -> None:
+    """Print the table. The exit code is 1 where a run has failed or died."""
+    from mmcl.records.sweep import State
+    from mmcl.reports.status import show
+
+    try:
+        sweep = show(sweep_dir, every_s)
+    except KeyboardInterrupt:
+        return
+    if any(run.state in (State.failed, State.stale) for run in sweep.runs):
+        raise SystemExit(1)
+
+
+def _evaluate_sweep(sweep_dir: Path, overrides: list[str]) -> None:
+    """Evaluate each trained run; one that cannot be evaluated hides no other."""
+    from mmcl.records.sweep import read_sweep
+
+    runs = [run for run in read_sweep(sweep_dir).runs if run.manifest.get("trained")]
+    if not runs:
+        raise UserError(f"{sweep_dir}: no trained run in it; mmcl status says how its runs stand")
+    from mmcl import experiment
+    from mmcl.config.compose import compose_one
+    from mmcl.config.schema import validate_evaluate
+
+    _, evaluator = validate_evaluate(compose_one("evaluate", [f"run_dir={sweep_dir}", *overrides]))
+    faults = []
+    for n, run in enumerate(runs, 1):
+        print(f"{n}/{len(runs)} {run.run_dir}", flush=True)
+        try:
+            experiment.evaluate(run.run_dir, evaluator)
+        except Exception as error:
+            faults.append(f"{run.run_dir}: {describe(error)}")
+            print(f"error: {faults[-1]}", file=sys.stderr)
+    if faults:
+        fail(f"{len(faults)} of {len(runs)} run(s) could not be evaluated: " + "; ".join(faults))
+    print(f"{len(runs)} run(s) evaluated; figures are drawn again by mmcl report and mmcl dashboard")
+
+
+def _prune(sweep_dir: Path, *, encoders: bool, delete: bool) -> None:
+    from mmcl.records.prune import spare_files
+    from mmcl.records.sweep import read_sweep
+
+    spare = spare_files(read_sweep(sweep_dir).runs, encoders=encoders)
+    for file in spare:
+        if delete:
+            file.path.unlink(missing_ok=True)
+        print(f"{file.size / 2**20:8.1f} MiB  {file.path}  ({file.why})")
+    total = sum(file.size for file in spare) / 2**20
+    done = "deleted" if delete else "may go; nothing is deleted without --delete"
+    print(f"{len(spare)} file(s), {total:.1f} MiB: {done}")
 
 
 def _collect(run_dirs: list[Path], output: Path) -> None:
