@@ -17,12 +17,12 @@ ALLOWED: dict[str, set[str]] = {
     "encoders": BASE | {"torch"},
     "losses": BASE | {"torch"},
     "evaluators": BASE | {"torch", "numpy", "sklearn"},
-    "records": {"torch"},
+    "records": {"torch", "errors"},
     "data": BASE | {"torch", "lightning", "worlds", "random"},
     "training": BASE | {
         "torch", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators", "records",
     },
-    "reports": {"records", "pandas", "matplotlib", "rich", "yaml"},
+    "reports": {"errors", "records", "pandas", "matplotlib", "rich", "yaml"},
     "config": BASE | {"errors", "records", "hydra", "omegaconf"},
     "experiment": {
         "torch", "yaml", "rich", "omegaconf", "checks", "errors", "random", "config", "data", "worlds",
