@@ -51,7 +51,7 @@ def evaluate() -> None:
 
 
 def main() -> None:
-    """``mmcl check [-m] OVERRIDES`` and ``mmcl collect RUN_DIRS -o FOLDER``."""
+    """``mmcl check | collect | report``."""
     import argparse
 
     parser = argparse.ArgumentParser(prog="mmcl", description="Tools around train.py and evaluate.py.")
@@ -61,42 +61,93 @@ def main() -> None:
     check_parser.add_argument(
         "overrides", nargs="*", help="as for train.py, such as seed=1,2 or loss=nt_xent"
     )
-    collect_parser = commands.add_parser("collect", help="finished runs as one table and figure")
-    collect_parser.add_argument(
-        "run_dirs", nargs="+", type=Path, help="run directories, such as runs/quick/*"
+    collect_parser = commands.add_parser(
+        "collect", help="a sweep's runs as results.csv and runs.csv, with an audit"
     )
-    collect_parser.add_argument("--output", "-o", type=Path, required=True, help="folder to write into")
+    collect_parser.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="a sweep's folder, such as multirun/NAME, or finished run directories, such as runs/quick/*",
+    )
+    collect_parser.add_argument(
+        "--output", "-o", type=Path, help="folder to write into; default: the sweep's own"
+    )
+    collect_parser.add_argument("--allow-mixed", action="store_true", help="take runs of several commits")
+    report_parser = commands.add_parser("report", help="a table and figure of what was collected")
+    report_parser.add_argument("spec", help="a name in conf/report, or a .yaml file")
+    report_parser.add_argument("folder", type=Path, help="where results.csv and runs.csv are")
+    report_parser.add_argument(
+        "--output", "-o", type=Path, help="folder to write into; default: FOLDER/report/SPEC"
+    )
+    report_parser.add_argument("--allow-missing", action="store_true", help="show cells with too few seeds")
+    report_parser.add_argument("--allow-nan", action="store_true", help="show cells with scores that are NaN")
     arguments, more = parser.parse_known_args()
     if arguments.command == "check" and not any(a.startswith("-") for a in more):
         arguments.overrides += more  # overrides after -m
     elif more:
         parser.error(f"unknown arguments: {' '.join(more)}")
-    if arguments.command == "collect":
-        _collect(arguments.run_dirs, arguments.output)
+    if arguments.command == "check":
+        _check(arguments.overrides, multirun=arguments.multirun)
         return
     try:
-        jobs = check(arguments.overrides, multirun=arguments.multirun)
+        if arguments.command == "collect":
+            _collect(arguments.sources, arguments.output, allow_mixed=arguments.allow_mixed)
+        else:
+            _report(
+                arguments.spec,
+                arguments.folder,
+                arguments.output,
+                allow_missing=arguments.allow_missing,
+                allow_nan=arguments.allow_nan,
+            )
+    except (UserError, ValueError, OSError) as error:
+        fail(_describe(error))
+
+
+def _check(overrides: list[str], *, multirun: bool) -> None:
+    try:
+        jobs = check(overrides, multirun=multirun)
     except UserError as error:
         fail(str(error), 2)
-    for config, overrides in jobs:
-        print(f"{config.run.name}/{config.run_key}  {' '.join(overrides)}")
+    for config, job in jobs:
+        print(f"{config.run.name}/{config.run_key}  {' '.join(job)}")
     print(f"ok: {len(jobs)} job(s), {len({c.run_key for c, _ in jobs})} distinct run(s)")
 
 
-def _collect(run_dirs: list[Path], output: Path) -> None:
+def _collect(sources: list[Path], output: Path | None, *, allow_mixed: bool) -> None:
     from mmcl.reports.collect import collect
 
-    for run_dir in run_dirs:
-        if not (run_dir / "results.csv").exists():
-            fail(
-                f"{run_dir}: no finished run there (no results.csv); name run directories, such as runs/quick/*",
-                2,
-            )
-    try:
-        runs = collect(run_dirs, output)
-    except (ValueError, OSError) as error:
-        fail(_describe(error))
-    print(f"{len(runs)} run(s) in {output}: results.csv, runs.csv, table.md, seeds.png")
+    found = collect(sources)
+    one_sweep = len(sources) == 1 and not (sources[0] / "manifest.json").exists()
+    if output is None and not one_sweep:
+        raise UserError(
+            "run directories have no folder of their own to collect into; name one with -o FOLDER"
+        )
+    print("\n".join(found.audit))
+    if not found.results:
+        raise UserError(f"{sources[0]}: no finished run, so there is nothing to collect yet")
+    if found.mixed and not allow_mixed:
+        raise UserError(
+            f"{found.mixed}: one table, one version of the code; if that is meant, add --allow-mixed"
+        )
+    # Elsewhere than in the sweep, its launches go along: a report needs no other file.
+    found.write(output or sources[0], launches=output is not None)
+    print(
+        f"{output or sources[0]}: results.csv ({len(found.results)} rows), runs.csv ({len(found.runs)} runs)"
+    )
+
+
+def _report(name: str, folder: Path, output: Path | None, *, allow_missing: bool, allow_nan: bool) -> None:
+    from mmcl.reports.report import make_report
+
+    report = make_report(name, folder, allow_missing=allow_missing, allow_nan=allow_nan)
+    output = output or folder / "report" / report.spec.name
+    report.write(output)
+    within, compared = report.marks
+    held = f"; {within} of {compared} cells within the paper's tolerance" if compared else ""
+    print(f"{output}: {', '.join(report.files)}{held}")
 
 
 def check(overrides: list[str], *, multirun: bool) -> list[tuple[Train, list[str]]]:
