@@ -205,7 +205,7 @@ def _check_alike(part: pd.DataFrame, where: str, columns: Sequence[str], spec: S
         )
     for column in columns:
         if column in part.columns and column not in spec.pool and part[column].nunique() > 1:
-            values = ", ".join(sorted(set(part[column]), key=lambda v: sort_key([v])))
+            values = ", ".join(plain(v) for v in sorted(set(part[column]), key=lambda v: sort_key([v])))
             raise UserError(
                 f"{where}: its runs differ in more than the seed: {column} is {values}; name it in filter, rows or "
                 "columns, or in pool if that is meant"

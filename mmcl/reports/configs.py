@@ -55,7 +55,7 @@ def text(value: Any) -> str:
     >>> [text(v) for v in (True, None, 0.75, "nt_xent", [5, 5])]
     ['true', 'null', '0.75', 'nt_xent', '[5, 5]']
     """
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def canonical(value: Any) -> str:

@@ -115,23 +115,23 @@ def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
                 if asked:
                     axis.plot(
                         xs, [cell.mean_of(reference) for _, cell in found], style, color=colour, linewidth=1,
-                        label=f"{name}: {reference}",
+                        label=f"{name}, {reference}",
                     )  # fmt: skip
             for x, cell in found:
                 if cell.paper:
                     axis.errorbar(
                         x, cell.paper.mean, yerr=cell.paper.std, fmt="D", color=colour, markerfacecolor="white",
-                        capsize=3, label=f"{name}: paper",
+                        capsize=3, label=f"{name}, paper",
                     )  # fmt: skip
         axis.set_title(grid.columns[j].label, fontsize=10)
-        axis.set_xlabel(spec.rows.label if len(spec.rows.by) == 1 else str(spec.figure.x))
+        axis.set_xlabel(spec.figure.x_label)
         if not numeric:
             axis.set_xticks(range(len(ticks)), ticks)
         if spec.figure.limits:
             axis.set_ylim(*spec.figure.limits)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(spec.figure.label)
-    _finish(figure, axes, spec)
+    _finish(figure, axes, spec, ", ".join(c for c in spec.rows.by if c != spec.figure.x))
     return figure
 
 
@@ -143,7 +143,7 @@ def _is_number(value: str) -> bool:
     return True
 
 
-def _finish(figure: Figure, axes: Sequence[Any], spec: Spec) -> None:
+def _finish(figure: Figure, axes: Sequence[Any], spec: Spec, legend: str = "") -> None:
     """Title, and one legend for all panels below them."""
     handles: dict[str, Any] = {}
     for axis in axes:
@@ -152,6 +152,7 @@ def _finish(figure: Figure, axes: Sequence[Any], spec: Spec) -> None:
     if handles:
         columns = min(4, len(handles))
         figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8, frameon=False
+            handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8, frameon=False,
+            title=legend or None, title_fontsize=8,
         )  # fmt: skip
     figure.suptitle(spec.title, fontsize=11)

@@ -18,6 +18,8 @@ from mmcl.reports.scores import Inputs, read_inputs
 from mmcl.reports.spec import Spec, find_spec, read_spec
 from mmcl.reports.tables import blocks, latex, markdown, notes, table_csv
 
+FILES = ("table.md", "table.tex", "table.csv", "figure.pdf", "figure.png", "sources.json")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -35,7 +37,7 @@ class Report:
         return sum(compared), len(compared)
 
     def write(self, output: Path) -> None:
-        """Write all files into ``output``; what an earlier drawing left there under the same names is replaced.
+        """Write all files into ``output``; an earlier drawing's files go, also those that this one has not.
 
         Raises:
             OSError: it cannot be written; each file is whole or as it was.
@@ -43,6 +45,9 @@ class Report:
         output.mkdir(parents=True, exist_ok=True)
         for name, content in self.files.items():
             write_bytes(output / name, content)
+        for name in FILES:
+            if name not in self.files:
+                (output / name).unlink(missing_ok=True)
 
 
 def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_nan: bool = False) -> Report:
@@ -73,7 +78,7 @@ def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_n
         files |= {"figure.pdf": pdf(figure), "figure.png": png(figure)}
     command = shlex.join(["mmcl", "report", name, str(folder), *flags])
     sources = _sources(command, path, inputs, grid, commits, dirty)
-    files["sources.json"] = (json.dumps(sources, indent=2, ensure_ascii=False) + "\n").encode()
+    files["sources.json"] = (json.dumps(sources, indent=2, ensure_ascii=False, default=str) + "\n").encode()
     return Report(spec, grid, files)
 
 
@@ -90,6 +95,7 @@ def _sources(
         "commits": commits,
         "dirty": dirty,
         "runs": {
-            run.run_key: {"seed": run.seed, "command": inputs.command(run.run_key)} for run in used.itertuples()
+            str(run.run_key): {"seed": run.seed, "command": inputs.command(str(run.run_key))}
+            for run in used.itertuples()
         },
     }  # fmt: skip

@@ -120,7 +120,7 @@ def joined(inputs: Inputs, spec: Spec) -> pd.DataFrame:
     named = {*spec.filter, *spec.rows.by, *spec.columns.by}
     config = [c for c in inputs.config_columns if c in named or inputs.runs[c].nunique() > 1]
     frame = frame.merge(inputs.runs[["run_key", *config]], on="run_key", how="left", validate="many_to_one")
-    for column in sorted(named | {"seed"}):
+    for column in sorted({*named, *config, "seed"}):
         frame[column] = _canonical(frame[column])
     return filtered(frame.assign(excess=frame.value - frame.ceiling), spec.filter)
 

@@ -71,10 +71,13 @@ class Paper:
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """``kind`` of figure; ``x``: the swept column of ``lines``; ``label`` of the scores' axis, and its ``limits``."""
+    """``kind`` of figure; ``x``: the swept column of ``lines``, printed as ``x_label``; the scores' axis has ``label`` and
+    ``limits``.
+    """
 
     kind: str
     x: str | None
+    x_label: str
     label: str
     limits: tuple[float, float] | None
 
@@ -300,7 +303,7 @@ def _paper(value: Any, rows: Axis, columns: Axis) -> Paper:
 
 
 def _figure(value: Any, rows: Axis) -> FigureSpec:
-    node = _mapping(value, "figure", ("kind", "x", "label", "limits"))
+    node = _mapping(value, "figure", ("kind", "x", "x_label", "label", "limits"))
     kind = _choice(node.get("kind", "points"), "figure.kind", FIGURES)
     x = node.get("x")
     if kind == "lines":
@@ -308,6 +311,7 @@ def _figure(value: Any, rows: Axis) -> FigureSpec:
             raise UserError(f"figure.x={x}: must be one of rows.by: {', '.join(rows.by)}")
     elif x is not None:
         raise UserError(f"figure.x={x}: only figures of kind lines have one; leave it out")
+    x_label = _string(node.get("x_label", x or ""), "figure.x_label")
     limits = node.get("limits")
     if limits is not None:
         if not isinstance(limits, list) or len(limits) != 2:
@@ -316,7 +320,7 @@ def _figure(value: Any, rows: Axis) -> FigureSpec:
         if low >= high:
             raise UserError(f"figure.limits={limits!r}: the first must be less than the second")
         limits = (low, high)
-    return FigureSpec(kind, x, _string(node.get("label", "value"), "figure.label"), limits)
+    return FigureSpec(kind, x, x_label, _string(node.get("label", "value"), "figure.label"), limits)
 
 
 def _mapping(value: Any, where: str, allowed: Collection[str] | None = None) -> Mapping[str, Any]:
