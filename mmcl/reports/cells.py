@@ -282,6 +282,8 @@ def _describe(run: pd.Series, shown: Sequence[str], inputs: Inputs) -> str:
     """``KEY (data.causal=true, seed=3, missing): python train.py -m ...``"""
     values = [f"{c}={plain(run[c])}" for c in [*shown, "seed"] if run[c]]
     state = run.state if run.state != "done" else "done, but without such a row"
+    if run.get("error"):
+        state += f": {run.error}"
     # -m: so that the run lands in its sweep's folder.
     command = inputs.command(run.run_key, multirun=True) or "its command is not in sweep.json"
     return f"{run.run_key} ({', '.join([*values, state])}): {command}"

@@ -71,9 +71,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """``kind`` of figure; ``x``: the swept column of ``lines``, printed as ``x_label``; the scores' axis has ``label`` and
-    ``limits``.
-    """
+    """``x``: the swept column of ``lines``, printed as ``x_label``; the scores' axis has ``label``, ``limits``."""
 
     kind: str
     x: str | None

@@ -148,6 +148,18 @@ def test_configs_are_flat_and_equal_values_are_one(tmp_path):
     assert sorted(["10", "9", "x", "1e-3"], key=lambda v: sort_key([v])) == ["1e-3", "9", "10", "x"]
 
 
+@pytest.mark.slow
+def test_a_thousand_runs(tmp_path):
+    runs = [(causal, seed) for causal in (False, True) for seed in range(500)]
+    write_launch(tmp_path, runs)
+    for causal, seed in runs:
+        write_run(tmp_path, causal, seed)
+    found = collect([tmp_path])
+    assert found.audit[0].startswith("expected 1000, done 1000, ")
+    assert len(found.results) == 5000
+    assert [line["seed"] for line in found.runs] == [str(seed) for seed in range(500)] * 2
+
+
 def test_collect_and_report_do_not_import_torch(tmp_path):
     write_sweep(tmp_path / "sweep")
     (tmp_path / "s.yaml").write_text("{title: t, rows: {by: [data.causal]}, seeds: 1, aggregate: role, "

@@ -170,6 +170,14 @@ def test_a_missing_seed_names_the_run_and_its_command(cli, tmp_path):
     assert "| causal | 0.935 ± 0.049 (n = 2 of 3) ✗ |" in table
 
 
+def test_a_failed_run_says_why(tmp_path):
+    folder = write_sweep(tmp_path / "sweep", skip=[(True, 1)])
+    write_run(folder, True, 1, status="FAILED", error="no space left")
+    collect([folder]).write(folder, launches=False)
+    with pytest.raises(UserError, match=r"data.causal=true, seed=1, failed: no space left\): python train.py -m"):
+        make_report(write_spec(tmp_path / "s.yaml"), folder)
+
+
 def test_a_setting_without_any_run_is_a_row_of_the_table(tmp_path):
     folder = write_sweep(tmp_path / "sweep", skip=[(True, seed) for seed in range(3)])
     collect([folder]).write(folder, launches=False)
