@@ -174,7 +174,9 @@ def test_a_failed_run_says_why(tmp_path):
     folder = write_sweep(tmp_path / "sweep", skip=[(True, 1)])
     write_run(folder, True, 1, status="FAILED", error="no space left")
     collect([folder]).write(folder, launches=False)
-    with pytest.raises(UserError, match=r"data.causal=true, seed=1, failed: no space left\): python train.py -m"):
+    with pytest.raises(
+        UserError, match=r"data.causal=true, seed=1, failed: no space left\): python train.py -m"
+    ):
         make_report(write_spec(tmp_path / "s.yaml"), folder)
 
 
