@@ -30,8 +30,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "sweeps": {"errors", "config", "records"},
     "jobs": {"errors", "config", "experiment", "reports", "records", "training", "hydra", "omegaconf"},
+    "commands": {"errors", "cli", "config", "experiment", "reports", "records"},
     "cli": {"errors", "config", "jobs", "sweeps", "reports", "records", "training", "hydra"},
-    "__main__": {"cli"},
+    "__main__": {"commands"},
     "__init__": set(),
 }  # fmt: skip
 LIBRARIES = {

@@ -16,6 +16,7 @@ from rich.table import Table
 from mmcl.records.files import write_bytes
 from mmcl.reports.image import png
 from mmcl.reports.paper import PaperRow, find
+from mmcl.reports.roles import own
 
 LINEAR = ("linear", "logistic")
 NONLINEAR = ("kernel_ridge", "mlp")
@@ -48,15 +49,13 @@ class Line:
 def summarise(results: pd.DataFrame) -> list[Line]:
     """The rows of a run's table.
 
-    A modality's style and modality-specific factors are scored from that modality's own encoding, content from
-    every encoding; a line is the mean over them. ``results.csv`` has every encoding with every factor.
+    A line is the mean over each modality's own encodings (:func:`mmcl.reports.roles.own`); ``results.csv`` has every
+    encoding with every factor.
     """
     test = results[results.split.eq("test") & results.metric.isin(["r2", "accuracy"])]
-    role = test.target.str.partition(".")[0]
-    owner = test.target.str.partition(".")[2]
-    own = test[owner.eq("") | owner.eq(test.representation)].assign(role=role)
+    counted = own(test)
     lines = []
-    for intervened, part in own.groupby(own.intervention.ne("none")):
+    for intervened, part in counted.groupby(counted.intervention.ne("none")):
         order = ["content", "content_intervened", "style", "modality_specific"]
         roles = [r for r in order if r in set(part.role)] + sorted(set(part.role) - set(order))
         for name in roles:

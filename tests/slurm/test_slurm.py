@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -39,7 +40,12 @@ REQUEUED, PREEMPTED, OUT_OF_TIME, FAILING = 0, 1, 2, 5
 def slurm(tmp_path_factory) -> Iterator[dict[str, str]]:
     """The environment in which SLURM's commands reach a controller of our own."""
     folder = tmp_path_factory.mktemp("slurm")
+    with socket.socket() as a, socket.socket() as b:
+        a.bind(("127.0.0.1", 0))
+        b.bind(("127.0.0.1", 0))
+        ports = {"CTLD": a.getsockname()[1], "SLURMD": b.getsockname()[1]}
     environment = {**os.environ, "SLURM_LOCAL_DIR": str(folder), "SLURM_LOCAL_CPUS": "4"}
+    environment |= {f"SLURM_LOCAL_{name}_PORT": str(port) for name, port in ports.items()}
     made = subprocess.run(
         ["bash", LOCAL, "start"], env=environment, capture_output=True, text=True, check=False
     )
