@@ -196,6 +196,7 @@ def _train_job(composed: DictConfig) -> None:
     from mmcl import experiment
     from mmcl.config.schema import validate_train
     from mmcl.records.lock import LockedError
+    from mmcl.reports.outcome import read_outcome
     from mmcl.reports.run import report
 
     hydra = HydraConfig.get()
@@ -205,8 +206,11 @@ def _train_job(composed: DictConfig) -> None:
     _quiet()  # after Lightning's import, which sets its own levels
     signal.signal(signal.SIGTERM, _terminate)  # training listens itself
     try:
-        experiment.train(validate_train(composed), run_dir, list(hydra.overrides.task))
-        report(run_dir, shown)
+        config = validate_train(composed)
+        with experiment.open_loggers(config, run_dir, sweep=multirun) as loggers:
+            experiment.train(config, run_dir, list(hydra.overrides.task), loggers)
+            report(run_dir, shown)
+            loggers.log_outcome(lambda: read_outcome(run_dir))
         return
     except experiment.InterruptedRun as stopped:
         fail(f"{shown}: {stopped}; the same command goes on from there", 128 + stopped.signal)

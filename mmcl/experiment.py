@@ -27,7 +27,7 @@ from mmcl.records.lock import locked
 from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, RUNNING, Manifest
 from mmcl.training.callbacks import LogLoss, Resumable, Stop
 from mmcl.training.context import Context
-from mmcl.training.metrics import MetricsCSV
+from mmcl.training.loggers import LoggedRun, Loggers
 from mmcl.training.module import ContrastiveModule
 from mmcl.worlds import World, world_hash
 
@@ -65,18 +65,27 @@ class InterruptedRun(Exception):
 DEFAULT_THREADS = torch.get_num_threads()
 
 
-def train(config: Train, run_dir: Path, overrides: list[str]) -> Manifest:
+def open_loggers(config: Train, run_dir: Path, *, sweep: bool = False) -> Loggers:
+    """The loggers of a job, as a context that closes them; ``sweep``: it is one of several."""
+    return Loggers(config.logger, LoggedRun(run_dir, config.run_key, config.resolved, sweep))
+
+
+def train(config: Train, run_dir: Path, overrides: list[str], loggers: Loggers | None = None) -> Manifest:
     """Bring the run in ``run_dir`` to its end, from wherever it stands.
 
     A finished run is left as it is, but for evaluators that are new or whose config changed; ``force`` trains it again
     from the start. A run that stopped early goes on at its last checkpoint, and ends with the weights that an
-    uninterrupted run would have, bitwise on one CPU.
+    uninterrupted run would have, bitwise on one CPU. ``loggers`` are those of :func:`open_loggers`, which the caller
+    closes; without, the run has its own.
 
     Raises:
         InterruptedRun: SIGINT or SIGTERM arrived.
         LockedError: another process is working on this run.
         UserError, ValueError, OSError: with a message for people. What went wrong is in the manifest too.
     """
+    if loggers is None:
+        with open_loggers(config, run_dir) as own:
+            return train(config, run_dir, overrides, own)
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir):
         manifest = Manifest.read(run_dir)
@@ -101,7 +110,7 @@ def train(config: Train, run_dir: Path, overrides: list[str]) -> Manifest:
                 },
             )
         try:
-            _bring_to_its_end(config, run_dir, overrides, manifest)
+            _bring_to_its_end(config, run_dir, overrides, manifest, loggers)
         except InterruptedRun as stopped:
             manifest.update(status=INTERRUPTED, error=str(stopped))
             raise
@@ -121,7 +130,9 @@ def _note(manifest: Manifest, status: str, error: str) -> None:
             manifest.update(status=status, error=error)
 
 
-def _bring_to_its_end(config: Train, run_dir: Path, overrides: list[str], manifest: Manifest) -> None:
+def _bring_to_its_end(
+    config: Train, run_dir: Path, overrides: list[str], manifest: Manifest, loggers: Loggers
+) -> None:
     began = time.perf_counter()
     torch.set_num_threads(config.trainer.threads or DEFAULT_THREADS)
     done = manifest.status == COMPLETED
@@ -137,8 +148,9 @@ def _bring_to_its_end(config: Train, run_dir: Path, overrides: list[str], manife
     _write_config(config, run_dir, done)
     world = _world(config, run_dir, manifest)
     if not manifest.values["trained"]:
-        _fit(config, run_dir, world, manifest)
-    _evaluate(config, run_dir, manifest, again=False)
+        _fit(config, run_dir, world, manifest, loggers)
+    if _evaluate(config, run_dir, manifest, again=False) or not done:
+        loggers.start(None)  # where nothing was left to train, they have only the results to tell
     if not done:
         attempt["wall_s"] = round(time.perf_counter() - began, 1)
         manifest.update(status=COMPLETED, ended=records.now(), attempts=manifest.values["attempts"])
@@ -278,7 +290,7 @@ def make_module(config: Train, world: World) -> ContrastiveModule:
     )
 
 
-def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None:
+def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest, loggers: Loggers) -> None:
     """Train to the last step and save ``encoders.pt``, from the last checkpoint if there is one."""
     module = make_module(config, world)
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
@@ -292,17 +304,13 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
                 f"{checkpoint}: damaged ({error}); delete it, and the same command trains from the start"
             ) from None
     context = Context(run_dir, world, config.run.seed)
-    loggers = [spec.build(context) for spec in config.logger.values()]
-    for logger in loggers:
-        if isinstance(logger, MetricsCSV):
-            logger.resume(start)
     stop = Stop()
     callbacks = [
         *(c for c in (spec.build(context) for spec in config.callbacks.values()) if c is not None),
         LogLoss(config.trainer.log_every_n_steps),
         Resumable(checkpoint, start, config.trainer.checkpoint_every_n_steps, stop),
     ]
-    trainer = config.trainer.build(run_dir, callbacks, loggers)
+    trainer = config.trainer.build(run_dir, callbacks, loggers.start(start))
     data = StreamingDataModule(
         world,
         seed=config.run.seed,
@@ -351,8 +359,10 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
         raise InterruptedRun(stop.signal, steps)
 
 
-def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, again: bool) -> None:
+def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, again: bool) -> bool:
     """Bring ``results.csv`` up to the config's evaluators; with ``again``, make all their rows anew.
+
+    Returns whether there was anything to do.
 
     Rows of evaluators that the config does not name stay. Each evaluator's rows are on disk before the next begins.
     """
@@ -394,6 +404,7 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, again: bool) 
         _run_evaluators(config, run_dir, manifest, wanted, keep)
     if not path.exists():
         write_csv(path, RESULT_COLUMNS, [])
+    return bool(wanted)
 
 
 def evaluation_device(accelerator: str) -> torch.device:
