@@ -6,6 +6,7 @@ wandb is imported when a session opens, and not before.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -81,6 +82,11 @@ class Session:
 
         import wandb
 
+        # A debug log of W&B's that cannot be written, on a full disk say, is no news for standard error.
+        logging.raiseExceptions = False
+        log = logging.getLogger("wandb")
+        log.addHandler(logging.NullHandler())
+        log.propagate = False
         settings = wandb.Settings(
             silent=True,
             console="off",
