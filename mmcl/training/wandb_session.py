@@ -166,6 +166,12 @@ def abandon_service() -> None:
     if setup is None or singleton is None:
         return
     setup._singleton = None  # type: ignore[attr-defined]
+    log = logging.getLogger("wandb")
+    for handler in log.handlers[:]:  # the run's debug log
+        if isinstance(handler, logging.FileHandler):
+            log.removeHandler(handler)
+            with contextlib.suppress(OSError):
+                handler.close()
     connection = singleton._connection
     process = connection and connection._proc and connection._proc._process
     if not process:

@@ -115,8 +115,11 @@ def test_each_job_of_a_sweep_is_a_run_in_one_group(cli):
     result = cli("train.py", "-m", *RUN, BOTH, "seed=0,1", "name=two")
     assert result.code == 0, result.err
     assert len(said(result)) == 1, "said once for all jobs"
-    for run in Path.cwd().glob("multirun/two/*"):
-        (logged,) = read_all(run / "wandb")
+    folders = list(Path.cwd().glob("multirun/two/*/wandb"))
+    assert len(folders) == 2
+    for folder in folders:
+        run = folder.parent
+        (logged,) = read_all(folder)
         assert (logged.run["id"], logged.run["group"]) == (run.name, "two")
         assert logged.run["tags"][-1] == "sweep"
         assert list(logged.curve("loss")) == list(range(5, 41, 5))
