@@ -63,9 +63,14 @@ def test_a_job_builds_its_loggers_once_tells_them_and_closes_them(tmp_path):
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), SystemExit(1)])
 def test_loggers_are_closed_on_every_path(tmp_path, error):
     opened, spec = loggers(tmp_path)
-    with pytest.raises(type(error)), opened:
-        opened.start(0)
-        raise error
+
+    def job():
+        with opened:
+            opened.start(0)
+            raise error
+
+    with pytest.raises(type(error)):
+        job()
     assert spec.built[0].calls[-1] == ("close", True)
 
 
