@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from mmcl.records.lock import locked
 from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, RUNNING, Manifest
 from mmcl.training.callbacks import Beat, LogLoss, Resumable
 from mmcl.training.context import Context
-from mmcl.training.metrics import MetricsCSV
+from mmcl.training.loggers import LoggedRun, Loggers
 from mmcl.training.module import ContrastiveModule
 from mmcl.training.processes import Processes
 from mmcl.training.stop import Stop
@@ -72,8 +73,26 @@ class InterruptedRun(Exception):
 DEFAULT_THREADS = torch.get_num_threads()
 
 
+@dataclass(frozen=True)
+class Around:
+    """What stands around a run while process 0 works on it: the other processes, loggers, a heartbeat."""
+
+    processes: Processes
+    loggers: Loggers
+    heart: Heartbeat
+
+
+def open_loggers(config: Train, run_dir: Path, *, sweep: bool = False) -> Loggers:
+    """The loggers of a job, as a context that closes them; ``sweep``: it is one of several."""
+    return Loggers(config.logger, LoggedRun(run_dir, config.run_key, config.resolved, sweep))
+
+
 def train(
-    config: Train, run_dir: Path, overrides: list[str], processes: Processes | None = None
+    config: Train,
+    run_dir: Path,
+    overrides: list[str],
+    processes: Processes | None = None,
+    loggers: Loggers | None = None,
 ) -> Manifest | None:
     """Bring the run in ``run_dir`` to its end, from wherever it stands.
 
@@ -87,6 +106,7 @@ def train(
         overrides: the command's, for the record.
         processes: those that train this run, each of which calls this function; ``None``: this one alone. Process 0
             does all there is to do but for the training, in which the others join it.
+        loggers: those of :func:`open_loggers`, which the caller closes; ``None``: the run has its own.
 
     Returns:
         The run's manifest, in process 0.
@@ -101,7 +121,10 @@ def train(
         _follow(config, run_dir, processes)
         return None
     try:
-        return _lead(config, run_dir, overrides, processes)
+        if loggers is not None:
+            return _lead(config, run_dir, overrides, processes, loggers)
+        with open_loggers(config, run_dir) as own:
+            return _lead(config, run_dir, overrides, processes, own)
     finally:
         processes.release()
 
@@ -121,7 +144,9 @@ def _follow(config: Train, run_dir: Path, processes: Processes) -> None:
         raise InterruptedRun(stop.signal, trainer.global_step)
 
 
-def _lead(config: Train, run_dir: Path, overrides: list[str], processes: Processes) -> Manifest:
+def _lead(
+    config: Train, run_dir: Path, overrides: list[str], processes: Processes, loggers: Loggers
+) -> Manifest:
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir), beating(run_dir) as heart:
         manifest = Manifest.read(run_dir)
@@ -146,7 +171,8 @@ def _lead(config: Train, run_dir: Path, overrides: list[str], processes: Process
                 },
             )
         try:
-            _bring_to_its_end(config, run_dir, overrides, manifest, processes, heart)
+            around = Around(processes, loggers, heart)
+            _bring_to_its_end(config, run_dir, overrides, manifest, around)
         except InterruptedRun as stopped:
             manifest.update(status=INTERRUPTED, error=str(stopped))
             raise
@@ -171,12 +197,7 @@ def _set_threads(config: Train) -> None:
 
 
 def _bring_to_its_end(
-    config: Train,
-    run_dir: Path,
-    overrides: list[str],
-    manifest: Manifest,
-    processes: Processes,
-    heart: Heartbeat,
+    config: Train, run_dir: Path, overrides: list[str], manifest: Manifest, around: Around
 ) -> None:
     began = time.perf_counter()
     _set_threads(config)
@@ -185,7 +206,7 @@ def _bring_to_its_end(
         "started": records.now(),
         "overrides": overrides,
         "threads": torch.get_num_threads(),
-        "processes": processes.ranks,
+        "processes": around.processes.ranks,
         "versions": records.versions(),
         "git": records.git_state(Path(__file__).parent),
     }
@@ -194,8 +215,9 @@ def _bring_to_its_end(
     _write_config(config, run_dir, done)
     world = _world(config, run_dir, manifest)
     if not manifest.values["trained"]:
-        _train_weights(config, run_dir, world, manifest, processes, heart)
-    _evaluate(config, run_dir, manifest, heart, again=False)
+        _train_weights(config, run_dir, world, manifest, around)
+    if _evaluate(config, run_dir, manifest, around.heart, again=False) or not done:
+        around.loggers.start(None)  # where nothing was left to train, they have only the results to tell
     if not done:
         attempt["wall_s"] = round(time.perf_counter() - began, 1)
         manifest.update(status=COMPLETED, ended=records.now(), attempts=manifest.values["attempts"])
@@ -382,9 +404,7 @@ def _fit(
     return module, trainer
 
 
-def _train_weights(
-    config: Train, run_dir: Path, world: World, manifest: Manifest, processes: Processes, heart: Heartbeat
-) -> None:
+def _train_weights(config: Train, run_dir: Path, world: World, manifest: Manifest, around: Around) -> None:
     """Train to the last step and save ``encoders.pt``, from the last checkpoint if there is one."""
     checkpoint = _checkpoint(run_dir)
     checkpoint.parent.mkdir(exist_ok=True)
@@ -397,18 +417,16 @@ def _train_weights(
                 f"{checkpoint}: damaged ({error}); delete it, and the same command trains from the start"
             ) from None
     context = Context(run_dir, world, config.run.seed)
-    loggers = [spec.build(context) for spec in config.logger.values()]
-    for logger in loggers:
-        if isinstance(logger, MetricsCSV):
-            logger.resume(start)
+    loggers = around.loggers.start(start)
     callbacks = [c for c in (spec.build(context) for spec in config.callbacks.values()) if c is not None]
+    heart = around.heart
     heart.begin("train", start, config.trainer.max_steps)
     stop = Stop()
-    processes.tell({"world": world.state_dict(), "start": start})
+    around.processes.tell({"world": world.state_dict(), "start": start})
     began = time.perf_counter()
     try:
         module, trainer = _fit(
-            config, run_dir, world, start, ([*callbacks, Beat(heart)], loggers), stop, processes
+            config, run_dir, world, start, ([*callbacks, Beat(heart)], loggers), stop, around.processes
         )
     finally:
         seconds = time.perf_counter() - began
@@ -439,8 +457,10 @@ def _train_weights(
         raise InterruptedRun(stop.signal, steps)
 
 
-def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat, *, again: bool) -> None:
+def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat, *, again: bool) -> bool:
     """Bring ``results.csv`` up to the config's evaluators; with ``again``, make all their rows anew.
+
+    Returns whether there was anything to do.
 
     Rows of evaluators that the config does not name stay. Each evaluator's rows are on disk before the next begins.
     """
@@ -482,6 +502,7 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat
         _run_evaluators(config, run_dir, manifest, wanted, keep, heart)
     if not path.exists():
         write_csv(path, RESULT_COLUMNS, [])
+    return bool(wanted)
 
 
 def evaluation_device(accelerator: str) -> torch.device:

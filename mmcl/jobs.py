@@ -39,6 +39,7 @@ def train_job(composed: DictConfig) -> None:
     from mmcl import experiment
     from mmcl.config.schema import validate_train
     from mmcl.records.lock import LockedError
+    from mmcl.reports.outcome import read_outcome
     from mmcl.reports.run import report
     from mmcl.training.processes import join
     from mmcl.training.stop import requeue, requeue_handler
@@ -52,9 +53,14 @@ def train_job(composed: DictConfig) -> None:
         signal.signal(signal.SIGTERM, _terminate)  # training listens itself
     processes = join()
     try:
-        experiment.train(validate_train(composed), run_dir, list(hydra.overrides.task), processes)
-        if processes.rank == 0:
+        config, overrides = validate_train(composed), list(hydra.overrides.task)
+        if processes.rank:
+            experiment.train(config, run_dir, overrides, processes)
+            return
+        with experiment.open_loggers(config, run_dir, sweep=multirun) as loggers:
+            experiment.train(config, run_dir, overrides, processes, loggers)
             report(run_dir, shown)
+            loggers.log_outcome(lambda: read_outcome(run_dir))
         return
     except experiment.InterruptedRun as stopped:
         requeue(stopped.signal)

@@ -66,7 +66,8 @@ def small_disk(tmp_path) -> Iterator[Callable[..., Path]]:
         return folder
 
     yield mount
-    subprocess.run(["umount", folder], capture_output=True, check=False)
+    # Lazily: a log on it may still be open.
+    subprocess.run(["umount", "-l", folder], capture_output=True, check=False)
 
 
 def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:

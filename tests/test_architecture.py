@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": BASE | {"torch", "lightning", "worlds", "random"},
     "training": BASE | {
         "torch", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators", "records",
+        "wandb",
     },
     "reports": {"errors", "records", "pandas", "matplotlib", "rich", "yaml"},
     "config": BASE | {"errors", "records", "hydra", "omegaconf"},

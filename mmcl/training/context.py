@@ -1,4 +1,4 @@
-"""What callbacks and loggers are built from."""
+"""What callbacks are built from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmcl.worlds import World
 
 @dataclass(frozen=True)
 class Context:
-    """The run that a callback or logger is part of."""
+    """The run that a callback is part of."""
 
     run_dir: Path
     world: World

@@ -5,18 +5,16 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from mmcl.records.files import write_bytes
-from mmcl.training.context import Context
+from mmcl.training.loggers import LoggedRun, RunLogger
 
 HEADER = "step,name,value\n"
 
 
-class MetricsCSV(Logger):
+class MetricsCSV(RunLogger):
     """Appends ``step,name,value`` to a file; ``step`` counts the optimizer steps done.
 
     A run that was killed may have written rows beyond its last checkpoint, the last of them perhaps cut short.
@@ -33,9 +31,9 @@ class MetricsCSV(Logger):
     def name(self) -> str:
         return "metrics"
 
-    @property
-    def version(self) -> str:
-        return ""
+    def start(self, step: int | None) -> None:
+        if step is not None:
+            self.resume(step)
 
     def resume(self, step: int) -> None:
         """Keep the rows up to ``step`` optimizer steps, and none beyond."""
@@ -58,9 +56,6 @@ class MetricsCSV(Logger):
         )
         self._file.flush()
 
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: ``config.yaml`` holds the config."""
-
     @rank_zero_only
     def finalize(self, status: str) -> None:
         if self._file is not None:
@@ -72,5 +67,5 @@ class MetricsCSV(Logger):
 class MetricsCSVConf:
     """Config of :class:`MetricsCSV`: ``metrics.csv`` in the run's directory."""
 
-    def build(self, context: Context) -> MetricsCSV:
-        return MetricsCSV(context.run_dir / "metrics.csv")
+    def build(self, run: LoggedRun) -> MetricsCSV:
+        return MetricsCSV(run.run_dir / "metrics.csv")

@@ -1,0 +1,26 @@
+"""What a run came to, in the form in which loggers are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of a run.
+
+    Args:
+        step: optimizer steps done.
+        summary: name -> score, one for each factor and kind of predictor.
+        columns: of ``results.csv``.
+        rows: of ``results.csv``, a value for each column, ``None`` where there is none.
+        figure: ``figure.png``.
+    """
+
+    step: int
+    summary: dict[str, float]
+    columns: list[str]
+    rows: list[list[Any]]
+    figure: Path

@@ -1,0 +1,86 @@
+"""TensorBoard: the learning curve and the results as event files in the run's directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from mmcl.errors import UserError
+from mmcl.records.outcome import Outcome
+from mmcl.training.loggers import LoggedRun, RunLogger
+
+
+def markdown(columns: list[str], rows: list[list[Any]]) -> str:
+    """A table as TensorBoard's text panel shows it."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join("" if v is None else str(v) for v in line) + " |" for line in lines)
+
+
+class TensorBoardLogger(RunLogger):
+    """Writes event files into ``folder``; steps count the optimizer steps done, as in ``metrics.csv``."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self._writer: Any = None
+
+    @property
+    def name(self) -> str:
+        return "tensorboard"
+
+    @rank_zero_only
+    def start(self, step: int | None) -> None:
+        """Open an event file; what earlier ones hold beyond ``step`` is trained again, and hidden by TensorBoard.
+
+        Raises:
+            UserError: the package ``tensorboard`` is missing.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError(
+                "logger=tensorboard: the package tensorboard is not installed; "
+                "install it with pip install 'mmcl[tensorboard]', or choose another logger"
+            ) from None
+        self._writer = SummaryWriter(str(self.folder), purge_step=None if step is None else step + 1)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        assert step is not None
+        if self._writer is None:
+            return
+        for name, value in metrics.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, step + 1)
+
+    @rank_zero_only
+    def log_outcome(self, outcome: Outcome) -> None:
+        if self._writer is None:
+            return
+        import numpy as np
+        from PIL import Image
+
+        for name, value in outcome.summary.items():
+            self._writer.add_scalar(name, value, outcome.step)
+        self._writer.add_text("results", markdown(outcome.columns, outcome.rows), outcome.step)
+        with Image.open(outcome.figure) as figure:
+            self._writer.add_image(
+                "figure", np.asarray(figure.convert("RGB")), outcome.step, dataformats="HWC"
+            )
+
+    @rank_zero_only
+    def close(self, failed: bool) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+@dataclass(frozen=True)
+class TensorBoardConf:
+    """Config of :class:`TensorBoardLogger`: event files under ``tensorboard/`` in the run's directory."""
+
+    def build(self, run: LoggedRun) -> TensorBoardLogger:
+        return TensorBoardLogger(run.run_dir / "tensorboard")
