@@ -20,7 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "records": {"torch", "errors"},
     "data": BASE | {"torch", "lightning", "worlds", "random"},
     "training": BASE | {
-        "torch", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators", "records",
+        "torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators",
+        "records",
         "wandb",
     },
     "reports": {"errors", "records", "pandas", "matplotlib", "rich", "yaml"},
