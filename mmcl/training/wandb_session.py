@@ -107,7 +107,7 @@ class Session:
             project=self._project,
             entity=self._entity,
             id=run.key,
-            resume=None if mode == "offline" else "allow",
+            resume="allow",
             group=str(config["name"]) if run.sweep else None,
             job_type="train",
             name=f"{config['name']}/{run.key}",
