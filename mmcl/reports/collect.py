@@ -16,7 +16,8 @@ from mmcl.records.files import write_bytes
 from mmcl.records.keys import digest, science
 from mmcl.reports.image import png
 from mmcl.reports.paper import find
-from mmcl.reports.run import LABELS, Line, summarise
+from mmcl.reports.run import summarise
+from mmcl.reports.scores import LABELS, Line
 
 SETTING = ("style_change_prob", "statistical", "causal")
 ROLES = ("content", "style", "modality_specific")
