@@ -51,7 +51,7 @@ def evaluate() -> None:
 
 
 def main() -> None:
-    """``mmcl check [-m] OVERRIDES`` and ``mmcl collect RUN_DIRS -o FOLDER``."""
+    """``mmcl check [-m] OVERRIDES``, ``mmcl collect RUN_DIRS -o FOLDER`` and ``mmcl dashboard SWEEP [-o FILE]``."""
     import argparse
 
     parser = argparse.ArgumentParser(prog="mmcl", description="Tools around train.py and evaluate.py.")
@@ -66,6 +66,11 @@ def main() -> None:
         "run_dirs", nargs="+", type=Path, help="run directories, such as runs/quick/*"
     )
     collect_parser.add_argument("--output", "-o", type=Path, required=True, help="folder to write into")
+    dashboard_parser = commands.add_parser("dashboard", help="a sweep as one HTML file, also while it runs")
+    dashboard_parser.add_argument("sweep", type=Path, help="a sweep's folder, such as multirun/quick")
+    dashboard_parser.add_argument(
+        "--output", "-o", type=Path, help="file to write (default: dashboard.html in the sweep's folder)"
+    )
     arguments, more = parser.parse_known_args()
     if arguments.command == "check" and not any(a.startswith("-") for a in more):
         arguments.overrides += more  # overrides after -m
@@ -73,6 +78,9 @@ def main() -> None:
         parser.error(f"unknown arguments: {' '.join(more)}")
     if arguments.command == "collect":
         _collect(arguments.run_dirs, arguments.output)
+        return
+    if arguments.command == "dashboard":
+        _dashboard(arguments.sweep, arguments.output)
         return
     try:
         jobs = check(arguments.overrides, multirun=arguments.multirun)
@@ -97,6 +105,16 @@ def _collect(run_dirs: list[Path], output: Path) -> None:
     except (ValueError, OSError) as error:
         fail(_describe(error))
     print(f"{len(runs)} run(s) in {output}: results.csv, runs.csv, table.md, seeds.png")
+
+
+def _dashboard(sweep: Path, output: Path | None) -> None:
+    from mmcl.reports.dashboard import dashboard
+
+    try:
+        path, runs = dashboard(sweep, output)
+    except UserError as error:
+        fail(str(error), 2)
+    print(f"{runs} run(s) in {path}: open it in a browser")
 
 
 def check(overrides: list[str], *, multirun: bool) -> list[tuple[Train, list[str]]]:
