@@ -7,10 +7,10 @@ EXPERIMENT ?= numerical/quick
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow lint bench lock clean
+.PHONY: help setup run test test-slow test-browser-deps lint bench lock clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: $(STAMP)  ## make .venv and install the versions in requirements.lock (UV=1: with uv)
 
@@ -32,6 +32,11 @@ test: $(STAMP)  ## the fast tests
 
 test-slow: $(STAMP)  ## the slow ones: end to end, kill and resume, two processes
 	$(BIN)/python -m pytest -q -m slow
+
+test-browser-deps:  ## Chromium, in which test-slow opens the dashboard; where apt-get may install it
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+		{ echo "error: no Chromium, and apt-get could not install it; install chromium as your system does"; exit 1; }
 
 lint: $(STAMP)  ## ruff, and mypy over the pure rooms
 	$(BIN)/ruff check .

@@ -17,12 +17,12 @@ ALLOWED: dict[str, set[str]] = {
     "encoders": BASE | {"torch"},
     "losses": BASE | {"torch"},
     "evaluators": BASE | {"torch", "numpy", "sklearn"},
-    "records": {"torch"},
+    "records": {"errors", "torch"},
     "data": BASE | {"torch", "lightning", "worlds", "random"},
     "training": BASE | {
         "torch", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators", "records",
     },
-    "reports": {"records", "pandas", "matplotlib", "rich", "yaml"},
+    "reports": {"errors", "records", "pandas", "matplotlib", "plotly", "rich", "yaml"},
     "config": BASE | {"errors", "records", "hydra", "omegaconf"},
     "experiment": {
         "torch", "yaml", "rich", "omegaconf", "checks", "errors", "random", "config", "data", "worlds",
@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
 }  # fmt: skip
 LIBRARIES = {
     "torch", "numpy", "scipy", "sklearn", "lightning", "hydra", "omegaconf", "pandas", "matplotlib", "rich", "yaml",
-    "wandb", "torchvision",
+    "wandb", "torchvision", "plotly",
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

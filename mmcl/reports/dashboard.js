@@ -22,7 +22,7 @@
   const shorten = (text, length) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
   const score = (value) =>
     (value === null || value === undefined ? '–' : value.toFixed(3).replace(/^-(0\.0+)$/, '$1'));
-  const significant = (value) => Number(value.toPrecision(4)).toString();
+  const significant = (value) => Number(value.toPrecision(4)).toString().replace('-', '−');
 
   /** Lines of at most ~90 characters, for a hover box. */
   function wrap(text) {
@@ -135,7 +135,7 @@
         number: runs.every((run) => typeof run.values[k] === 'number' || run.values[k] === null),
       })),
       ...roles.map((role) => ({
-        name: `${role.label}, ${role.metric}`, number: true,
+        name: `${role.label.replace(/ /g, '\u00a0')} ${role.metric}`, number: true,
         value: (run) => best(run.scores[role.id]),
         fill: (cell, run) => {
           const found = run.scores[role.id];
@@ -150,7 +150,7 @@
         name: 'wall time', value: (run) => run.wall, number: true,
         fill: (cell, run) => {
           cell.textContent = run.wallText;
-          if (run.attempts > 1) cell.title = `the last of ${run.attempts} attempts`;
+          if (run.attempts > 1) cell.title = `of the last of ${run.attempts} attempts`;
         },
       },
       {
@@ -319,19 +319,18 @@
 
   function drawCurves() {
     const metric = $('metric').value;
+    const bands = (data.curves[metric] || []).map((curve) => ({ curve, ...band(curve) }))
+      .filter(({ steps }) => steps.length);
+    const shade = bands.length > 6 ? '12' : '2b'; // many bands on top of each other must not hide the lines
     const traces = [];
-    let groups = 0;
-    for (const curve of data.curves[metric] || []) {
-      const { steps, mean, low, high, count } = band(curve);
-      if (!steps.length) continue;
-      groups += 1;
+    for (const { curve, steps, mean, low, high, count } of bands) {
       const colour = COLOURS[curve.group % COLOURS.length];
       const name = groupName(curve.group);
       const common = { legendgroup: `g${curve.group}`, type: 'scatter' };
       if (count.some((n) => n > 1)) {
         traces.push({
           ...common, x: [...steps, ...[...steps].reverse()], y: [...high, ...[...low].reverse()], mode: 'none',
-          fill: 'toself', fillcolor: `${colour}26`, hoverinfo: 'skip', showlegend: false,
+          fill: 'toself', fillcolor: colour + shade, hoverinfo: 'skip', showlegend: false,
         });
       }
       traces.push({
@@ -343,7 +342,7 @@
       });
     }
     draw('curves', traces, layout({
-      height: Math.min(640, Math.max(460, 90 + 19 * groups)),
+      height: Math.min(760, Math.max(460, 110 + 20 * bands.length)),
       xaxis: axis('step', { rangemode: 'tozero' }),
       yaxis: axis(metric),
       showlegend: true,
@@ -442,7 +441,8 @@
     $('about').textContent = `${runs.length} runs: ${states.join(', ')}. Written ${data.sweep.written}. ` +
       (commits.length ? `Commit${commits.length > 1 ? 's' : ''} ${commits.join(', ')}.` : 'No commit recorded.');
     $('curves-note').textContent = 'Line: mean over the seeds of a group; band: smallest to largest. ' +
-      `Of the steps that a group logged at most ${data.sweep.points} are kept, evenly spaced; values are as logged, not smoothed.`;
+      `Of the steps that a group logged at most ${data.sweep.points} are kept, evenly spaced; values are as logged, not smoothed. ` +
+      'Click a legend entry to hide a group, double-click to see it alone.';
   }
 
   buildHeader();

@@ -207,9 +207,11 @@ def _progress(read: _Read) -> dict[str, Any]:
     if run.state is State.running and beat is not None:
         if beat.doing == "train":
             done, total = max(done, beat.done), beat.total or total
-        text = f"{beat.doing} {beat.done:,} of {beat.total:,}" if beat.total else beat.doing
+        text = f"{beat.done:,} of {beat.total:,}" if beat.total else beat.doing
+        if beat.doing == "evaluate" and beat.total:
+            text = f"evaluated {text}"
         if beat.seconds_left is not None:
-            text += f", {_duration(beat.seconds_left)} left"
+            text += f", {_about(beat.seconds_left)} left"
     elif run.state is State.done:
         text = f"{done:,} steps"
     elif run.state is State.missing:
@@ -232,6 +234,16 @@ def _wall(run: SweepRun, now: float) -> dict[str, Any]:
         "wallText": "" if seconds is None else _duration(seconds),
         "attempts": len(run.manifest.get("attempts") or []),
     }
+
+
+def _about(seconds: float) -> str:
+    """What is a guess needs no seconds beyond the first minute.
+
+    >>> _about(12.3), _about(200), _about(7260)
+    ('12 s', '3 min', '2 h 1 min')
+    """
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if 1 <= minutes < 60 else _duration(seconds)
 
 
 def _duration(seconds: float) -> str:

@@ -37,7 +37,7 @@ class Job:
 
 def config(seed: int = 0, prob: float = 1.0, causal: bool = False, **more: Any) -> dict[str, Any]:
     return {
-        "name": "demo",
+        "name": more.pop("name", "demo"),
         "seed": seed,
         "batch_size": 512,
         "data": {"_target_": "mmcl.worlds.LatentVariableModel", "style_change_prob": prob, "causal": causal},
@@ -74,7 +74,7 @@ def metrics(steps: int, every: int, level: float, shake: random.Random) -> str:
     """``metrics.csv``: a falling loss at each ``every`` steps, an R^2 at each tenth of them."""
     lines = ["step,name,value"]
     for step in range(every, steps + 1, every):
-        loss = -4.0 * level * (1 - math.exp(-step / 250)) + shake.gauss(0, 0.05)
+        loss = -4.0 * level * (1 - math.exp(-step / 250)) + shake.gauss(0, 0.03)
         lines.append(f"{step},loss,{loss!r}")
         if step % (10 * every) == 0:
             lines.append(f"{step},content_r2,{level * (1 - math.exp(-step / 200))!r}")
@@ -141,7 +141,7 @@ def grid(sweep: Path, runs: int, every: int = 10) -> list[Job]:
                 f"seed={seed}",
             ],
             config=config(seed, prob, causal),
-            content=0.97 - 0.12 * causal - 0.15 * (1 - prob) - 0.2 * shake.random() ** 3,
+            content=0.97 - 0.1 * causal - 0.35 * (1 - prob) - 0.15 * (loss == "nt_xent") - 0.05 * shake.random(),
             style=0.05 + 0.6 * (1 - prob) + 0.2 * causal + 0.04 * shake.random(),
         )
         job.config["loss"]["temperature"] = 1.0 if loss == "sym_info_nce" else 0.5
