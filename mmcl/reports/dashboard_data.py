@@ -68,7 +68,9 @@ def gather(sweep: Sweep, now: float | None = None) -> dict[str, Any]:
     read = [_read(run) for run in sweep.runs]
     differing = swept.compare([swept.RunConfig(r.run.overrides, r.config) for r in read])
     groups = _groups(differing.values)
-    curve_data = _curves(read, groups)  # before the runs: it finds the steps that unfinished ones have reached
+    curve_data = _curves(
+        read, groups
+    )  # before the runs: it finds the steps that unfinished ones have reached
     group_of = {i: g for g, members in enumerate(groups) for i in members}
     return {
         "sweep": {

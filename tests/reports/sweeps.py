@@ -18,8 +18,11 @@ from mmcl.records.sweep import expect
 NOW = 1_800_000_000.0
 STARTED = "2027-01-15T07:30:00+00:00"  # half an hour before NOW
 COMMIT = "1a2bd1ba97e7daef35fe04e30f77c133fd655f79"
-RESULTS = "run_key,seed,evaluator,evaluation_key,split,representation,intervention,target,metric,value,chance,ceiling,n_fit,n_test"
-OVERLONG = 25  # seconds that a run's heartbeat is old
+RESULTS = (
+    "run_key,seed,evaluator,evaluation_key,split,representation,intervention,target,metric,value,chance,ceiling,"
+    "n_fit,n_test"
+)
+BEAT_AGE_S = 25
 
 
 @dataclass
@@ -117,14 +120,14 @@ def write_job(sweep: Path, job: Job, every: int = 10) -> Path:
     if done:
         (run_dir / "results.csv").write_text(results(job))
     if job.state in ("running", "stale"):
-        age = OVERLONG if job.state == "running" else 3 * 3600
+        age = BEAT_AGE_S if job.state == "running" else 3 * 3600
         beat = Beat(NOW - age, "node7", 4242, NOW - age - 215, "train", 0, 430, 1000)
         (run_dir / "heartbeat.json").write_text(json.dumps(asdict(beat)))
     return run_dir
 
 
 def grid(sweep: Path, runs: int, every: int = 10) -> list[Job]:
-    """A sweep of ``runs`` runs: 20 settings, some of whose runs are not done. Every tenth of a run is reported."""
+    """A sweep of ``runs`` runs: 20 settings, some of whose runs are not done."""
     shake = random.Random(0)
     settings = list(product((0.1, 0.25, 0.5, 0.75, 1.0), (False, True), ("sym_info_nce", "nt_xent")))
     jobs = []
@@ -141,7 +144,11 @@ def grid(sweep: Path, runs: int, every: int = 10) -> list[Job]:
                 f"seed={seed}",
             ],
             config=config(seed, prob, causal),
-            content=0.97 - 0.1 * causal - 0.35 * (1 - prob) - 0.15 * (loss == "nt_xent") - 0.05 * shake.random(),
+            content=0.97
+            - 0.1 * causal
+            - 0.35 * (1 - prob)
+            - 0.15 * (loss == "nt_xent")
+            - 0.05 * shake.random(),
             style=0.05 + 0.6 * (1 - prob) + 0.2 * causal + 0.04 * shake.random(),
         )
         job.config["loss"]["temperature"] = 1.0 if loss == "sym_info_nce" else 0.5
@@ -149,7 +156,9 @@ def grid(sweep: Path, runs: int, every: int = 10) -> list[Job]:
             i % 41, "done"
         )
         if job.state == "failed":
-            job.error = "FloatingPointError: loss=nan at step 120; lower optimizer.lr or set trainer.gradient_clip_val=2"
+            job.error = (
+                "DivergedError: loss=nan at step 120; lower optimizer.lr or set trainer.gradient_clip_val"
+            )
         if job.state == "interrupted":
             job.error = "stopped at step 600 by signal 15"
         jobs.append(job)

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from mmcl.reports.curves import POINTS, read_metrics, thin, thin_group
@@ -26,7 +28,7 @@ def test_thinned_steps_are_few_and_keep_both_ends(count):
     assert (kept[0], kept[-1]) == (steps[0], steps[-1])
     assert kept == sorted(set(kept))
     if count > POINTS:
-        gaps = [b - a for a, b in zip(kept, kept[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(kept)]
         assert max(gaps) - min(gaps) <= 25
 
 

@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from mmcl.reports.dashboard import dashboard, embed, page
 from mmcl.reports.dashboard_data import gather
 from mmcl.reports.run import summarise
 from tests.conftest import ROOT
-from tests.reports.sweeps import COMMIT, NOW, Job, config, write_job
+from tests.reports.sweeps import COMMIT, NOW, Job, config, grid, write_job
 
 
 @pytest.fixture
@@ -243,6 +244,15 @@ def test_torch_is_not_imported(sweep):
         [sys.executable, "-c", code, str(sweep)], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_200_runs_are_written_in_seconds(tmp_path):
+    grid(tmp_path / "demo", 200, every=1)
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "mmcl", "dashboard", str(tmp_path / "demo")], cwd=ROOT, check=True)
+    assert time.perf_counter() - began < 15
+    assert (tmp_path / "demo" / "dashboard.html").stat().st_size < 10e6
 
 
 def test_our_own_parts_hold_nothing_that_ends_them_early():

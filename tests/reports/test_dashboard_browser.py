@@ -102,7 +102,9 @@ def test_filters_sorting_and_plots_of_200_runs(view, tmp_path):
     assert len(cells(page, 0)) == 200
     assert page.inner_text("#count") == "200 of 200 runs"
     assert "175 done, 5 running, 5 failed, 5 interrupted, 5 stale, 5 missing" in page.inner_text("#about")
-    assert page.evaluate("document.getElementById('curves').data.filter(t => t.mode === 'lines').length") == 20
+    assert (
+        page.evaluate("document.getElementById('curves').data.filter(t => t.mode === 'lines').length") == 20
+    )
     # Set DASHBOARD_PNG=docs/dashboard.png to renew the picture in the documentation.
     picture = Path(os.environ.get("DASHBOARD_PNG", tmp_path / "dashboard.png"))
     shoot(page, picture)
@@ -112,7 +114,9 @@ def test_filters_sorting_and_plots_of_200_runs(view, tmp_path):
         assert page.evaluate(f"{part}.scrollWidth <= {part}.clientWidth"), part
 
     before = drawn(page, "curves"), drawn(page, "factors")
-    wanted = {i for i, j in enumerate(jobs) if {"data.style_change_prob=0.1", "loss=nt_xent"} <= {*j.overrides}}
+    wanted = {
+        i for i, j in enumerate(jobs) if {"data.style_change_prob=0.1", "loss=nt_xent"} <= {*j.overrides}
+    }
     write(page, "style_change_prob=0.1 nt_xent", len(wanted))
     assert set(cells(page, 1)) == {jobs[i].key for i in wanted}
     assert points(page) == {i for i in wanted if jobs[i].state == "done"}

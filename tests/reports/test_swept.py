@@ -38,12 +38,17 @@ def test_a_run_that_has_not_begun_is_known_by_its_overrides():
 def test_a_default_that_was_edited_between_two_launches_is_shown():
     edited = config(1)
     edited["loss"]["temperature"] = 0.5
-    found = compare([RunConfig(["seed=0"], config(0)), RunConfig(["seed=1"], edited), RunConfig(["seed=2"], None)])
+    found = compare(
+        [RunConfig(["seed=0"], config(0)), RunConfig(["seed=1"], edited), RunConfig(["seed=2"], None)]
+    )
     assert (found.keys, found.values) == (["loss.temperature"], [(1,), (0.5,), (UNSET,)])
 
 
 def test_keys_that_end_alike_keep_their_whole_names():
-    runs = [RunConfig(["data.lr=1", "optimizer.lr=1"], None), RunConfig(["data.lr=2", "optimizer.lr=2"], None)]
+    runs = [
+        RunConfig(["data.lr=1", "optimizer.lr=1"], None),
+        RunConfig(["data.lr=2", "optimizer.lr=2"], None),
+    ]
     assert compare(runs).labels == ["data.lr", "optimizer.lr"]
 
 
@@ -57,5 +62,7 @@ def test_no_runs_and_one_run_differ_in_nothing():
 
 
 def test_overrides_are_read_as_hydra_writes_them():
-    read = parse_overrides(["+a=1", "++a=2", "b='x y'", "c=[1,2]", "d=1e-4", "hydra.job.num=3", "e=a=b", "f="])
+    read = parse_overrides(
+        ["+a=1", "++a=2", "b='x y'", "c=[1,2]", "d=1e-4", "hydra.job.num=3", "e=a=b", "f="]
+    )
     assert read == {"a": 2, "b": "x y", "c": "[1, 2]", "d": 0.0001, "e": "a=b", "f": ""}
