@@ -12,7 +12,11 @@
   const DASHES = ['solid', 'dash', 'dot', 'dashdot'];
   const SYMBOLS = ['circle', 'square', 'diamond', 'triangle-up', 'cross', 'star'];
   const CATEGORIES = 12; // numbers of more different values than this get a real axis
-  const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ['lasso2d', 'select2d'] };
+  const CONFIG = {
+    displaylogo: false, responsive: true, modeBarButtonsToRemove: ['lasso2d', 'select2d'],
+    // Plotly offers by default to upload a chart with its data. Nothing shall leave this file by a click.
+    showSendToCloud: false, plotlyServerURL: '',
+  };
 
   // ---------- text
 
@@ -365,7 +369,8 @@
   function places(values) {
     const unique = [...new Map(values.map((v) => [JSON.stringify(v), v])).values()];
     unique.sort((a, b) => compare(a, b, true));
-    if (unique.length > CATEGORIES && unique.every((v) => typeof v === 'number')) {
+    const seeds = unique.every(Number.isInteger) && unique.at(-1) - unique[0] < 60; // whole numbers close together
+    if (unique.length > CATEGORIES && !seeds && unique.every((v) => typeof v === 'number')) {
       const log = unique[0] > 0 && unique.at(-1) / unique[0] >= 100;
       return { place: (v) => v, spread: 0, axis: log ? { type: 'log' } : {} };
     }

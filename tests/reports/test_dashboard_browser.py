@@ -109,6 +109,11 @@ def test_filters_sorting_and_plots_of_200_runs(view, tmp_path):
     picture = Path(os.environ.get("DASHBOARD_PNG", tmp_path / "dashboard.png"))
     shoot(page, picture)
     assert 20_000 < picture.stat().st_size < 300_000
+    # No button of Plotly's uploads anything.
+    titles = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)")
+    assert sorted(set(titles)) == [
+        "Autoscale", "Download plot as a PNG", "Pan", "Reset axes", "Zoom", "Zoom in", "Zoom out",
+    ]  # fmt: skip
     # Nothing is wider than the page: the table fits at 1400 px.
     for part in ("document.documentElement", "document.getElementById('scroll')"):
         assert page.evaluate(f"{part}.scrollWidth <= {part}.clientWidth"), part
