@@ -34,7 +34,7 @@ test-slow: $(STAMP)  ## the slow ones: end to end, kill and resume, two processe
 	$(BIN)/python -m pytest -q -m slow
 
 test-browser-deps:  ## Chromium, in which test-slow opens the dashboard; where apt-get may install it
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 		{ echo "error: no Chromium, and apt-get could not install it; install chromium as your system does"; exit 1; }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import shlex
 import time
 from collections import Counter
@@ -197,7 +198,7 @@ def _run(read: _Read, now: float) -> dict[str, Any]:
 
 
 def _short(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+    return round(value, 6) if value is not None and math.isfinite(value) else None
 
 
 def _progress(read: _Read) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def _progress(read: _Read) -> dict[str, Any]:
     if run.state is State.running and beat is not None:
         if beat.doing == "train":
             done, total = max(done, beat.done), beat.total or total
-        text = f"{beat.done:,} of {beat.total:,}" if beat.total else beat.doing
+        text = f"{beat.done:,} of {beat.total:,}" if beat.total else "starting"
         if beat.doing == "evaluate" and beat.total:
             text = f"evaluated {text}"
         if beat.seconds_left is not None:

@@ -62,10 +62,10 @@ def _parse(text: str) -> Value:
 
 
 def plain(value: Any) -> Value:
-    """A config value as it is shown and compared: 1.0 as 1, a list as its text.
+    """A config value as it is shown and compared: 1.0 as 1, a list as a person would write it in an override.
 
     >>> plain(1.0), plain([5, 5]), plain(0.25), plain(None)
-    (1, '[5, 5]', 0.25, None)
+    (1, '[5,5]', 0.25, None)
     """
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
@@ -73,7 +73,7 @@ def plain(value: Any) -> Value:
         return int(value) if value.is_integer() and abs(value) < 1e15 else value
     if value is None or isinstance(value, str | int | bool):
         return value
-    return json.dumps(value, default=str)
+    return json.dumps(value, default=str, separators=(",", ":"))
 
 
 def same(value: Value) -> str:

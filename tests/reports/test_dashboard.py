@@ -139,6 +139,32 @@ def test_files_that_cannot_be_read_cost_their_own_run_only(sweep):
     assert page(block(sweep))
 
 
+def test_a_score_that_is_not_a_number_is_a_gap(sweep):
+    path = sweep / "run0" / "results.csv"
+    path.write_text(
+        path.read_text().replace(
+            "kernel_ridge,e,test,x1,none,content,r2,0.91,", "kernel_ridge,e,test,x1,none,content,r2,inf,"
+        )
+    )
+    scores = block(sweep)["runs"][0]["scores"]
+    assert scores["content"]["nonlinear"] is None
+    assert scores["content"]["linear"] is not None
+    assert page(block(sweep))
+
+
+def test_how_far_a_run_is_comes_from_its_heartbeat(sweep):
+    path = sweep / "run3" / "heartbeat.json"
+    beat = json.loads(path.read_text())
+    for change, progress, doing in (
+        ({"doing": "start", "done": 0, "total": 0}, 0.43, "starting"),
+        ({"done": 700}, 0.7, "700 of 1,000, 2 min left"),
+        ({"doing": "evaluate", "done": 2, "total": 6}, 0.43, "evaluated 2 of 6, 7 min left"),
+    ):
+        path.write_text(json.dumps({**beat, **change}))
+        run = block(sweep)["runs"][3]
+        assert (run["state"], run["progress"], run["doing"]) == ("running", progress, doing)
+
+
 def test_a_sweep_that_has_only_been_launched_and_one_without_its_record(sweep, tmp_path):
     fresh = tmp_path / "fresh"
     fresh.mkdir()

@@ -63,6 +63,6 @@ def test_no_runs_and_one_run_differ_in_nothing():
 
 def test_overrides_are_read_as_hydra_writes_them():
     read = parse_overrides(
-        ["+a=1", "++a=2", "b='x y'", "c=[1,2]", "d=1e-4", "hydra.job.num=3", "e=a=b", "f="]
+        ["+a=1", "++a=2", "b='x y'", "c=[1, 2]", "d=1e-4", "hydra.job.num=3", "e=a=b", "f="]
     )
-    assert read == {"a": 2, "b": "x y", "c": "[1, 2]", "d": 0.0001, "e": "a=b", "f": ""}
+    assert read == {"a": 2, "b": "x y", "c": "[1,2]", "d": 0.0001, "e": "a=b", "f": ""}
