@@ -17,7 +17,7 @@ from mmcl.records.keys import digest, science
 from mmcl.reports.image import png
 from mmcl.reports.paper import find
 from mmcl.reports.run import summarise
-from mmcl.reports.scores import LABELS, Line
+from mmcl.reports.summary import LABELS, Line
 
 SETTING = ("style_change_prob", "statistical", "causal")
 ROLES = ("content", "style", "modality_specific")

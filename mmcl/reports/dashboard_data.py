@@ -18,7 +18,7 @@ import yaml
 from mmcl.records.files import read_csv
 from mmcl.records.sweep import State, Sweep, SweepRun
 from mmcl.reports import curves, swept
-from mmcl.reports.scores import LABELS, Line, summarise_rows
+from mmcl.reports.summary import LABELS, Line, summarise_rows
 
 # The C loader reads the same YAML, about ten times as fast; PyYAML may have been built without it.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -15,11 +15,11 @@ from rich.table import Table
 from mmcl.records.files import write_bytes
 from mmcl.reports.image import png
 from mmcl.reports.paper import PaperRow, find
-from mmcl.reports.scores import Line, summarise_rows
+from mmcl.reports.summary import Line, summarise_rows
 
 
 def summarise(results: pd.DataFrame) -> list[Line]:
-    """The rows of a run's table; see :func:`mmcl.reports.scores.summarise_rows`."""
+    """The rows of a run's table; see :func:`mmcl.reports.summary.summarise_rows`."""
     return summarise_rows(results.to_dict("records"))
 
 

@@ -16,7 +16,7 @@ from mmcl.reports.dashboard import dashboard, embed, page
 from mmcl.reports.dashboard_data import gather
 from mmcl.reports.run import summarise
 from tests.conftest import ROOT
-from tests.reports.sweeps import COMMIT, NOW, Job, config, grid, write_job
+from tests.reports.dashboard_jobs import COMMIT, NOW, Job, config, grid, write_job
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmcl.records.sweep import expect
 from mmcl.reports.dashboard import dashboard
-from tests.reports.sweeps import NOW, Job, config, grid, write_job
+from tests.reports.dashboard_jobs import NOW, Job, config, grid, write_job
 
 pytestmark = pytest.mark.slow
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -1,5 +1,5 @@
 from mmcl.reports.swept import UNSET, RunConfig, compare, parse_overrides
-from tests.reports.sweeps import config
+from tests.reports.dashboard_jobs import config
 
 
 def test_overrides_that_differ_are_the_keys_and_the_seed_is_not_one():
