@@ -7,7 +7,7 @@ EXPERIMENT ?= numerical/quick
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-browser-deps lint bench lock clean
+.PHONY: help setup run test test-slow test-browser-deps test-slurm lint bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -32,6 +32,9 @@ test: $(STAMP)  ## the fast tests
 
 test-slow: $(STAMP)  ## the slow ones: end to end, kill and resume, two processes
 	$(BIN)/python -m pytest -q -m slow
+
+test-slurm: $(STAMP)  ## a sweep on a real SLURM, started on this machine (Debian's packages, as root)
+	$(BIN)/python -m pytest -q -m slurm
 
 test-browser-deps:  ## Chromium, in which test-slow opens the dashboard; where apt-get may install it
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

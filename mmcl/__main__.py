@@ -1,4 +1,4 @@
-from mmcl.cli import main
+from mmcl.commands import main
 
 if __name__ == "__main__":
     main()

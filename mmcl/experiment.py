@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 import yaml
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -22,13 +25,17 @@ from mmcl.random import Stream, generator
 from mmcl.records import manifest as records
 from mmcl.records import tensors
 from mmcl.records.files import read_csv, write_bytes, write_csv
-from mmcl.records.keys import evaluation_key
+from mmcl.records.heartbeat import Heartbeat, beating
+from mmcl.records.keys import evaluation_key, foreign_callbacks
 from mmcl.records.lock import locked
 from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, RUNNING, Manifest
-from mmcl.training.callbacks import LogLoss, Resumable, Stop
+from mmcl.training.callbacks import Beat, LogLoss, Resumable
 from mmcl.training.context import Context
 from mmcl.training.metrics import MetricsCSV
 from mmcl.training.module import ContrastiveModule
+from mmcl.training.processes import Processes
+from mmcl.training.stop import Stop
+from mmcl.training.trainer import Precision
 from mmcl.worlds import World, world_hash
 
 RESULT_COLUMNS = (
@@ -65,20 +72,58 @@ class InterruptedRun(Exception):
 DEFAULT_THREADS = torch.get_num_threads()
 
 
-def train(config: Train, run_dir: Path, overrides: list[str]) -> Manifest:
+def train(
+    config: Train, run_dir: Path, overrides: list[str], processes: Processes | None = None
+) -> Manifest | None:
     """Bring the run in ``run_dir`` to its end, from wherever it stands.
 
     A finished run is left as it is, but for evaluators that are new or whose config changed; ``force`` trains it again
     from the start. A run that stopped early goes on at its last checkpoint, and ends with the weights that an
     uninterrupted run would have, bitwise on one CPU.
 
+    Args:
+        config: what to run.
+        run_dir: made if it is not there.
+        overrides: the command's, for the record.
+        processes: those that train this run, each of which calls this function; ``None``: this one alone. Process 0
+            does all there is to do but for the training, in which the others join it.
+
+    Returns:
+        The run's manifest, in process 0.
+
     Raises:
         InterruptedRun: SIGINT or SIGTERM arrived.
         LockedError: another process is working on this run.
         UserError, ValueError, OSError: with a message for people. What went wrong is in the manifest too.
     """
+    processes = processes or Processes()
+    if processes.rank:
+        _follow(config, run_dir, processes)
+        return None
+    try:
+        return _lead(config, run_dir, overrides, processes)
+    finally:
+        processes.release()
+
+
+def _follow(config: Train, run_dir: Path, processes: Processes) -> None:
+    """A process that trains with process 0, if that one does, and writes nothing."""
+    order = processes.tell(None)
+    if order is None:
+        return
+    _set_threads(config)
+    stop = Stop()
+    # A library's callbacks may do anything to the weights, and so must be everywhere.
+    context = Context(run_dir, config.data.restore(order["world"]), config.run.seed)
+    callbacks = [config.callbacks[name].build(context) for name in foreign_callbacks(config.resolved)]
+    _, trainer = _fit(config, run_dir, context.world, order["start"], (callbacks, []), stop, processes)
+    if stop.signal is not None:
+        raise InterruptedRun(stop.signal, trainer.global_step)
+
+
+def _lead(config: Train, run_dir: Path, overrides: list[str], processes: Processes) -> Manifest:
     run_dir.mkdir(parents=True, exist_ok=True)
-    with locked(run_dir):
+    with locked(run_dir), beating(run_dir) as heart:
         manifest = Manifest.read(run_dir)
         if manifest is not None:
             _check_key(config, manifest, run_dir)
@@ -101,11 +146,11 @@ def train(config: Train, run_dir: Path, overrides: list[str]) -> Manifest:
                 },
             )
         try:
-            _bring_to_its_end(config, run_dir, overrides, manifest)
+            _bring_to_its_end(config, run_dir, overrides, manifest, processes, heart)
         except InterruptedRun as stopped:
             manifest.update(status=INTERRUPTED, error=str(stopped))
             raise
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # SystemExit: put back into the queue
             _note(manifest, INTERRUPTED, "interrupted")
             raise
         except Exception as error:
@@ -121,14 +166,26 @@ def _note(manifest: Manifest, status: str, error: str) -> None:
             manifest.update(status=status, error=error)
 
 
-def _bring_to_its_end(config: Train, run_dir: Path, overrides: list[str], manifest: Manifest) -> None:
-    began = time.perf_counter()
+def _set_threads(config: Train) -> None:
     torch.set_num_threads(config.trainer.threads or DEFAULT_THREADS)
+
+
+def _bring_to_its_end(
+    config: Train,
+    run_dir: Path,
+    overrides: list[str],
+    manifest: Manifest,
+    processes: Processes,
+    heart: Heartbeat,
+) -> None:
+    began = time.perf_counter()
+    _set_threads(config)
     done = manifest.status == COMPLETED
     attempt = {
         "started": records.now(),
         "overrides": overrides,
         "threads": torch.get_num_threads(),
+        "processes": processes.ranks,
         "versions": records.versions(),
         "git": records.git_state(Path(__file__).parent),
     }
@@ -137,8 +194,8 @@ def _bring_to_its_end(config: Train, run_dir: Path, overrides: list[str], manife
     _write_config(config, run_dir, done)
     world = _world(config, run_dir, manifest)
     if not manifest.values["trained"]:
-        _fit(config, run_dir, world, manifest)
-    _evaluate(config, run_dir, manifest, again=False)
+        _train_weights(config, run_dir, world, manifest, processes, heart)
+    _evaluate(config, run_dir, manifest, heart, again=False)
     if not done:
         attempt["wall_s"] = round(time.perf_counter() - began, 1)
         manifest.update(status=COMPLETED, ended=records.now(), attempts=manifest.values["attempts"])
@@ -184,9 +241,9 @@ def evaluate(run_dir: Path, evaluator: Any | None) -> None:
             f"run_dir={run_dir}: its training has not ended (status {manifest.status}); "
             "run its train command again to finish it"
         )
-    torch.set_num_threads(config.trainer.threads or DEFAULT_THREADS)
-    with locked(run_dir):
-        _evaluate(config, run_dir, manifest, again=True)
+    _set_threads(config)
+    with locked(run_dir), beating(run_dir) as heart:
+        _evaluate(config, run_dir, manifest, heart, again=True)
 
 
 def _read_yaml(run_dir: Path) -> dict[str, Any]:
@@ -240,6 +297,10 @@ def _clear(run_dir: Path) -> None:
         (run_dir / name).unlink(missing_ok=True)
 
 
+def _checkpoint(run_dir: Path) -> Path:
+    return run_dir / "checkpoints" / "last.ckpt"
+
+
 REMEDY = "copy the file of the original run, or delete the run directory and train again"
 
 
@@ -268,7 +329,7 @@ def make_module(config: Train, world: World) -> ContrastiveModule:
     seed = config.run.seed
     views = world.sample(CALIBRATION, generator(seed, Stream.INIT, 1)).views
     encoders = config.encoder.build(views, generator(seed, Stream.INIT, 0))
-    return ContrastiveModule(
+    module = ContrastiveModule(
         encoders,
         config.loss.build(),
         config.optimizer,
@@ -276,12 +337,56 @@ def make_module(config: Train, world: World) -> ContrastiveModule:
         encode_rows=config.trainer.encode_rows,
         gradient_clip_val=config.trainer.gradient_clip_val,
     )
+    return module.double() if config.trainer.precision is Precision.fp64 else module
 
 
-def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None:
-    """Train to the last step and save ``encoders.pt``, from the last checkpoint if there is one."""
+def _fit(
+    config: Train,
+    run_dir: Path,
+    world: World,
+    start: int,
+    watchers: tuple[list[Callback], list[Logger]],
+    stop: Stop,
+    processes: Processes,
+) -> tuple[ContrastiveModule, pl.Trainer]:
+    """Train from step ``start`` to the last, or to a wished-for stop. All processes call this alike.
+
+    ``watchers``: callbacks and loggers of this process, which may not differ in what they do to the weights.
+    """
     module = make_module(config, world)
-    checkpoint = run_dir / "checkpoints" / "last.ckpt"
+    callbacks, loggers = watchers
+    checkpoint = _checkpoint(run_dir)
+    callbacks = [
+        *callbacks,
+        LogLoss(config.trainer.log_every_n_steps),
+        Resumable(checkpoint, start, config.trainer.checkpoint_every_n_steps, stop, processes),
+    ]
+    trainer = config.trainer.build(run_dir, callbacks, loggers)
+    data = StreamingDataModule(
+        world,
+        seed=config.run.seed,
+        batch_size=config.run.batch_size,
+        fresh=bool(getattr(module.objective, "needs_fresh_batch", False)),
+        together=config.trainer.steps_per_execution,
+    )
+    with stop.listening():
+        if start < config.trainer.max_steps:
+            trainer.fit(
+                module,
+                datamodule=data,
+                ckpt_path=str(checkpoint) if start else None,
+                weights_only=True,
+            )
+        else:
+            module.load_state_dict(tensors.load(checkpoint)["state_dict"])
+    return module, trainer
+
+
+def _train_weights(
+    config: Train, run_dir: Path, world: World, manifest: Manifest, processes: Processes, heart: Heartbeat
+) -> None:
+    """Train to the last step and save ``encoders.pt``, from the last checkpoint if there is one."""
+    checkpoint = _checkpoint(run_dir)
     checkpoint.parent.mkdir(exist_ok=True)
     start = 0
     if checkpoint.exists():
@@ -296,35 +401,18 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
     for logger in loggers:
         if isinstance(logger, MetricsCSV):
             logger.resume(start)
+    callbacks = [c for c in (spec.build(context) for spec in config.callbacks.values()) if c is not None]
+    heart.begin("train", start, config.trainer.max_steps)
     stop = Stop()
-    callbacks = [
-        *(c for c in (spec.build(context) for spec in config.callbacks.values()) if c is not None),
-        LogLoss(config.trainer.log_every_n_steps),
-        Resumable(checkpoint, start, config.trainer.checkpoint_every_n_steps, stop),
-    ]
-    trainer = config.trainer.build(run_dir, callbacks, loggers)
-    data = StreamingDataModule(
-        world,
-        seed=config.run.seed,
-        batch_size=config.run.batch_size,
-        fresh=bool(getattr(module.objective, "needs_fresh_batch", False)),
-        together=config.trainer.steps_per_execution,
-    )
+    processes.tell({"world": world.state_dict(), "start": start})
     began = time.perf_counter()
     try:
-        with stop.listening():
-            if start < config.trainer.max_steps:
-                trainer.fit(
-                    module,
-                    datamodule=data,
-                    ckpt_path=str(checkpoint) if start else None,
-                    weights_only=True,
-                )
-            else:
-                module.load_state_dict(tensors.load(checkpoint)["state_dict"])
+        module, trainer = _fit(
+            config, run_dir, world, start, ([*callbacks, Beat(heart)], loggers), stop, processes
+        )
     finally:
         seconds = time.perf_counter() - began
-        steps = trainer.global_step or start
+        steps = heart.done
         with contextlib.suppress(OSError):  # a full disk has its own error, which must not be hidden
             manifest.update(
                 train_s=round(manifest.values["train_s"] + seconds, 3),
@@ -351,7 +439,7 @@ def _fit(config: Train, run_dir: Path, world: World, manifest: Manifest) -> None
         raise InterruptedRun(stop.signal, steps)
 
 
-def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, again: bool) -> None:
+def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat, *, again: bool) -> None:
     """Bring ``results.csv`` up to the config's evaluators; with ``again``, make all their rows anew.
 
     Rows of evaluators that the config does not name stay. Each evaluator's rows are on disk before the next begins.
@@ -391,7 +479,7 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, *, again: bool) 
         began = time.perf_counter()
 
     if wanted:
-        _run_evaluators(config, run_dir, manifest, wanted, keep)
+        _run_evaluators(config, run_dir, manifest, wanted, keep, heart)
     if not path.exists():
         write_csv(path, RESULT_COLUMNS, [])
 
@@ -409,6 +497,7 @@ def _run_evaluators(
     manifest: Manifest,
     evaluators: Mapping[str, Any],
     keep: Callable[[str, list[Row]], None],
+    heart: Heartbeat,
 ) -> None:
     """Run ``evaluators`` on the files of ``run_dir`` alone, giving ``keep`` the rows of each as it ends."""
     world = _world(config, run_dir, manifest)
@@ -444,11 +533,14 @@ def _run_evaluators(
         task = progress.add_task("evaluate")
 
         def show(done: int, total: int, what: str) -> None:
+            if done == 0:
+                heart.begin("evaluate", 0, total)
+            heart.step(done)
             progress.update(task, completed=done, total=total, description=f"evaluate: {what}")
 
         run_evaluators(
             evaluators,
-            lambda views: module.encoders({name: x.to(device) for name, x in views.items()}),
+            lambda views: {name: z.float() for name, z in module.encoders(module.cast(views)).items()},
             sample,
             module.objective,
             on_progress=show,

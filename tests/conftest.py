@@ -28,16 +28,16 @@ class Result:
 def cli(tmp_path, monkeypatch, capsys) -> Callable[..., Result]:
     """Call ``train.py``, ``evaluate.py`` or ``mmcl`` in this process, in an empty folder."""
     from mmcl import cli as module
+    from mmcl import commands
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def call(command: str, *arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", [command, *arguments])
-        monkeypatch.setattr(module, "_failed", [])
         code = 0
         try:
-            {"train.py": module.train, "evaluate.py": module.evaluate, "mmcl": module.main}[command]()
+            {"train.py": module.train, "evaluate.py": module.evaluate, "mmcl": commands.main}[command]()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         captured = capsys.readouterr()

@@ -15,8 +15,8 @@ def tables(text):
 @pytest.mark.parametrize(
     ("source", "page"),
     [
-        ("results/numerical_quick/table.md", "README.md"),
-        ("results/numerical_quick/table.md", "results/numerical_quick/README.md"),
+        ("results/numerical_quick/report/numerical_quick/table.md", "README.md"),
+        ("results/numerical_quick/report/numerical_quick/table.md", "results/numerical_quick/README.md"),
         ("benchmarks/results.md", "README.md"),
     ],
 )
@@ -33,6 +33,8 @@ def test_links_lead_somewhere():
         "docs/architecture.md",
         "docs/dashboard.md",
         "docs/extending.md",
+        "docs/results.md",
+        "results/numerical_quick/README.md",
         "docs/recipe.md",
         "docs/performance.md",
     ):

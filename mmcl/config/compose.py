@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -29,11 +31,49 @@ def compose_one(name: str, overrides: Sequence[str]) -> DictConfig:
     return _compose(name, [o for o in overrides if not o.lstrip("+~").startswith("hydra")])
 
 
-def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
+@dataclass(frozen=True)
+class HydraNode:
+    """What Hydra's own node says of a sweep.
+
+    ``launcher``: its class's name; ``tasks``: processes that it starts for a job; ``n_jobs``: joblib's; ``params``: the
+    sweep's grid from the config, as overrides.
+    """
+
+    launcher: str
+    tasks: int
+    n_jobs: int
+    params: list[str]
+
+    @property
+    def submits(self) -> bool:
+        """Whether jobs run later, from a queue."""
+        return self.launcher == "SlurmLauncher"
+
+
+def compose_hydra(name: str, overrides: Sequence[str]) -> HydraNode:
+    """What Hydra will do with a sweep.
+
+    Raises:
+        UserError: Hydra cannot compose it.
+    """
+    with _grammar(overrides):
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    plain = [text for text, one in zip(overrides, parsed, strict=True) if not one.is_sweep_override()]
+    node = _compose(name, plain, return_hydra_config=True).hydra
+    launcher = node.launcher
+    return HydraNode(
+        launcher=str(launcher._target_).rpartition(".")[2],
+        tasks=int(launcher.get("tasks_per_node") or 1) * int(launcher.get("nodes") or 1),
+        n_jobs=int(launcher.get("n_jobs") or -1),
+        params=[f"{key}={value}" for key, value in (node.sweeper.get("params") or {}).items()],
+    )
+
+
+def _compose(name: str, overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(name, list(overrides))
+            return compose(name, list(overrides), return_hydra_config=return_hydra_config)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise _for_people(name, overrides, error) from None
     finally:
@@ -46,11 +86,18 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     Raises:
         UserError: an override that does not parse.
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    parser = OverridesParser.create()
+    with _grammar(overrides):
+        parsed = parser.parse_overrides(list(overrides))
         # hydra.* overrides set the launcher and folders, not the jobs; Hydra checks them itself.
         jobs = [o for o in parsed if not o.get_key_element().lstrip("+~").startswith("hydra")]
         return [job for batch in BasicSweeper.split_arguments(jobs, max_batch_size=None) for job in batch]
+
+
+@contextlib.contextmanager
+def _grammar(overrides: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
     except HydraException as error:
         grammar = "https://hydra.cc/docs/advanced/override_grammar/basic"
         raise UserError(

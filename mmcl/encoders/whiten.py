@@ -11,7 +11,7 @@ class Whiten(nn.Module):
 
     The usual first step of independent component analysis. The mixing's condition number makes some directions of
     x far shorter than others, and an encoder then needs most of its training to find them. Buffers, not parameters:
-    they are saved with the weights and do not train.
+    they are saved with the weights and do not train. Computed in the dtype of x, under autocast too.
 
     Args:
         sample: ``(n, d)``, n >= 2 observations. Directions that do not vary in it are mapped to zero.
@@ -27,7 +27,9 @@ class Whiten(nn.Module):
         self.register_buffer("matrix", (vectors * scale @ vectors.T).float())
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) @ self.matrix
+        # Not in half precision: the short directions, which this map stretches, would be of rounding errors alone.
+        with torch.autocast(x.device.type, enabled=False):
+            return (x - self.mean) @ self.matrix
 
     def extra_repr(self) -> str:
         return f"size={len(self.mean)}"

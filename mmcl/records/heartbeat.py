@@ -1,4 +1,4 @@
-"""A run's sign of life: ``heartbeat.json``, written anew every few seconds by a thread of the process that works on it."""
+"""A run's sign of life: ``heartbeat.json``, written every few seconds by a thread of the process that works on it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ class Heartbeat:
         """A new stretch of work: ``done`` of ``total`` steps are behind it already."""
         now = time.time()
         self._beat = Beat(now, self._beat.host, self._beat.pid, now, doing, done, done, total)
+
+    @property
+    def done(self) -> int:
+        """Steps that are behind the present stretch of work."""
+        return self._beat.done
 
     def step(self, done: int) -> None:
         """Cheap: the thread writes it when it next wakes."""

@@ -13,6 +13,8 @@ SCIENCE = ("seed", "batch_size", "data", "encoder", "loss", "optimizer", "traine
 NOT_SCIENCE = {
     "trainer": (
         "accelerator",
+        "devices",
+        "num_nodes",
         "encode_rows",
         "threads",
         "steps_per_execution",

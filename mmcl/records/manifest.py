@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcl.records.files import write_json
+from mmcl.records.snapshot import source_of
 
 SCHEMA_VERSION = 1
 RUNNING, COMPLETED, FAILED, INTERRUPTED = "RUNNING", "COMPLETED", "FAILED", "INTERRUPTED"
@@ -92,8 +93,12 @@ def versions() -> dict[str, str]:
 def git_state(folder: Path) -> dict[str, Any]:
     """Commit of the code in ``folder`` and whether any file differs from it; empty outside a repository.
 
-    A file that git does not track counts as a difference: it may be a part that the run used.
+    A file that git does not track counts as a difference: it may be a part that the run used. Of a snapshot it is the
+    state of what was copied.
     """
+    copied = source_of(folder)
+    if copied is not None:
+        return copied
 
     def git(*arguments: str) -> str:
         return subprocess.run(

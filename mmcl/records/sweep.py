@@ -67,13 +67,21 @@ class Sweep:
 def expect(sweep_dir: Path, jobs: Mapping[str, Sequence[str]]) -> None:
     """Add ``run_key -> overrides`` to what the sweep shall hold; what stands there stays."""
     path = sweep_dir / NAME
-    known = _expected(path) if path.exists() else {}
+    known = read_expected(sweep_dir)
     runs = {**known, **{key: list(overrides) for key, overrides in jobs.items()}}
     if runs != known:
         write_json(path, {"schema_version": SCHEMA_VERSION, "runs": runs})
 
 
-def _expected(path: Path) -> dict[str, list[str]]:
+def read_expected(sweep_dir: Path) -> dict[str, list[str]]:
+    """``run_key -> overrides`` of the runs that the sweep shall hold; empty where there is no ``sweep.json``.
+
+    Raises:
+        UserError: a damaged ``sweep.json``.
+    """
+    path = sweep_dir / NAME
+    if not path.exists():
+        return {}
     try:
         values = json.loads(path.read_text())
         if values["schema_version"] != SCHEMA_VERSION:
@@ -101,13 +109,24 @@ def read_sweep(sweep_dir: Path, now: float | None = None) -> Sweep:
     if not sweep_dir.is_dir():
         raise UserError(f"{sweep_dir}: no such folder; name a sweep's, such as multirun/NAME")
     now = time.time() if now is None else now
-    path = sweep_dir / NAME
-    expected = _expected(path) if path.exists() else {}
+    expected = read_expected(sweep_dir)
     found = {p.parent.name for p in sweep_dir.glob("*/manifest.json")}
     if not expected and not found:
         raise UserError(f"{sweep_dir}: no runs there; name a sweep's folder, such as multirun/NAME")
     order = [*expected, *sorted(found - expected.keys())]
     return Sweep(sweep_dir, [_run(sweep_dir / key, expected.get(key), now) for key in order])
+
+
+def finished(run_dir: Path, evaluation_keys: Mapping[str, str]) -> bool:
+    """Whether nothing is left to do for a run: trained, and evaluated by all of these, ``name -> evaluation key``."""
+    try:
+        manifest = Manifest.read(run_dir)
+    except ValueError:
+        return False
+    if manifest is None or manifest.status != COMPLETED:
+        return False
+    done = manifest.values["evaluations"]
+    return all(done.get(name, {}).get("key") == key for name, key in evaluation_keys.items())
 
 
 def _run(run_dir: Path, overrides: list[str] | None, now: float) -> SweepRun:

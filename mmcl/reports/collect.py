@@ -1,197 +1,290 @@
-"""Many runs as one table: what each recovered, beside its ceiling and the paper, and where each number comes from."""
+"""Many runs as two tidy tables, ``results.csv`` and ``runs.csv``, and an audit of what is not in them."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import yaml
-from matplotlib.figure import Figure
+from mmcl.errors import UserError
+from mmcl.records import sweep as sweeps
+from mmcl.records.files import read_csv, write_csv, write_json
+from mmcl.records.sweep import State, SweepRun, read_sweep
+from mmcl.reports.configs import canonical, from_overrides, read_config, sort_key
 
-from mmcl.records.files import write_bytes
-from mmcl.records.keys import digest, science
-from mmcl.reports.image import png
-from mmcl.reports.paper import find
-from mmcl.reports.run import summarise
-from mmcl.reports.summary import LABELS, Line
+FACTS = (
+    "wall_s",
+    "train_s",
+    "evaluate_s",
+    "peak_memory_gib",
+    "steps",
+    "attempts",
+    "threads",
+    "device",
+    "commit",
+    "dirty",
+    "error",
+)
+"""The columns of ``runs.csv`` that are neither ``run_key``, ``state`` and ``seed`` nor config values."""
 
-SETTING = ("style_change_prob", "statistical", "causal")
-ROLES = ("content", "style", "modality_specific")
+
+@dataclass(frozen=True)
+class Collection:
+    """What was collected, before it is written.
+
+    ``results``: all rows of all finished runs; ``runs``: a line for each run, finished or not; ``columns`` of the two;
+    ``launches``: ``run_key -> overrides``; ``audit``: lines for people; ``mixed``: why the runs should not be one
+    table, or ``None``.
+    """
+
+    results: list[dict[str, str]]
+    result_columns: list[str]
+    runs: list[dict[str, Any]]
+    run_columns: list[str]
+    launches: dict[str, list[str]]
+    audit: list[str]
+    mixed: str | None
+
+    def write(self, output: Path, *, launches: bool) -> None:
+        """Write ``results.csv`` and ``runs.csv`` into ``output``, and ``sweep.json`` with the launches if asked.
+
+        Raises:
+            OSError: it cannot be written; each file is whole or as it was.
+        """
+        output.mkdir(parents=True, exist_ok=True)
+        write_csv(output / "results.csv", self.result_columns, self.results)
+        write_csv(output / "runs.csv", self.run_columns, self.runs)
+        if launches:
+            values = {"schema_version": sweeps.SCHEMA_VERSION, "runs": self.launches}
+            write_json(output / sweeps.NAME, values)
 
 
-def collect(run_dirs: Iterable[Path], output: Path) -> pd.DataFrame:
-    """Write ``results.csv``, ``runs.csv``, ``table.md`` and ``seeds.png`` for finished runs into ``output``.
-
-    ``results.csv`` holds every row of every run with the setting it belongs to, ``runs.csv`` a line for each run.
+def collect(sources: Sequence[Path]) -> Collection:
+    """Read a sweep's folder, or finished run directories named one by one.
 
     Raises:
-        ValueError: no run among ``run_dirs``, or one that is not finished.
+        UserError: no run there, a named run that is not finished, or a damaged file.
     """
-    lines, rows = [], []
-    for run_dir in run_dirs:
-        config = yaml.safe_load((run_dir / "config.yaml").read_text())
-        manifest = json.loads((run_dir / "manifest.json").read_text())
-        if manifest["status"] != "COMPLETED":
-            raise ValueError(f"{run_dir}: status {manifest['status']}; run its command again to finish it")
-        results = pd.read_csv(run_dir / "results.csv", dtype={"run_key": str})
-        lines.append(_line(config, manifest, summarise(results)))
-        setting = {key: config["data"].get(key) for key in SETTING}
-        rows.append(results.assign(**setting))
-    if not lines:
-        raise ValueError("no runs: name finished run directories, such as runs/quick/*")
-    order = [*SETTING, "seed"]
-    ascending = [False, True, True, True]
-    runs = pd.DataFrame(lines).sort_values(order, ascending=ascending).reset_index(drop=True)
-    mixed = runs.groupby(list(SETTING), dropna=False).recipe.nunique()
-    if (mixed > 1).any():
-        raise ValueError(
-            "runs of one setting differ in more than the seed (see recipe below); name those of one experiment only:\n"
-            + runs[["run_key", *SETTING, "seed", "recipe"]].to_string()
-        )
-    everything = pd.concat(rows).sort_values(order, ascending=ascending, kind="stable")
-    # All is made before anything is written: a folder holds the files of one table or of none.
-    files = {
-        "results.csv": everything.to_csv(index=False).encode(),
-        "runs.csv": runs.to_csv(index=False).encode(),
-        "table.md": markdown(runs).encode(),
-        "seeds.png": draw(runs),
-    }
-    output.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_bytes(output / name, content)
-    return runs
+    if len(sources) == 1 and not (sources[0] / "manifest.json").exists():
+        runs = read_sweep(sources[0]).runs
+        known = any(run.expected for run in runs)
+    else:
+        runs = _named(sources)
+        known = False
+    keys = Counter(_key(run) for run in runs)
+    for key, count in keys.items():
+        if count > 1:
+            raise UserError(f"run {key} is there {count} times; name each run once")
+    configs, guessed = _configs(runs)
+    columns = list(dict.fromkeys(name for values in configs.values() for name in values if name != "seed"))
+    varying = [name for name in columns if _varies(name, configs, guessed)]
+    constant = [name for name in columns if name not in set(varying)]
+    # The order is that of the values, not of the launch or the file system: the same runs are the same bytes.
+    runs = sorted(
+        runs,
+        key=lambda run: (
+            sort_key([configs[_key(run)].get(name, "") for name in [*varying, "seed"]]),
+            _key(run),
+        ),
+    )
+    lines = [
+        {
+            "run_key": _key(run),
+            "state": run.state.value,
+            "seed": configs[_key(run)].get("seed", ""),
+            **_facts(run),
+            **configs[_key(run)],
+        }
+        for run in runs
+    ]
+    rows, row_columns = _results([run for run in runs if run.state is State.done])
+    for row in rows:
+        row.update({name: configs[row["run_key"]].get(name, "") for name in varying})
+    return Collection(
+        results=rows,
+        result_columns=[*row_columns, *varying],
+        runs=lines,
+        run_columns=["run_key", "state", "seed", *varying, *FACTS, *constant],
+        launches={_key(run): run.overrides for run in runs},
+        audit=_audit(runs, known, {_key(run): _values(configs[_key(run)], varying) for run in runs}),
+        mixed=_mixed_commits(runs),
+    )
 
 
-def _line(config: dict[str, Any], manifest: dict[str, Any], scores: list[Line]) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "name": config["name"],
-        "run_key": manifest["run_key"],
-        "seed": config["seed"],
-        **{key: config["data"].get(key) for key in SETTING},
-    }
-    paper = find(config)
-    of_role = {score.role: score for score in scores if not score.intervened}
-    for role in ROLES:
-        score = of_role.get(role)
-        for column in ("linear", "nonlinear", "ceiling"):
-            value = getattr(score, column, None)
-            line[f"{role}_{column}"] = math.nan if value is None else value
-        line[f"{role}_paper"] = paper.text(role) if paper else "–"
-    last = manifest["attempts"][-1]
-    world = {key: value for key, value in config["data"].items() if key not in SETTING}
-    return {
-        **line,
-        "recipe": digest({**science(config), "seed": None, "data": world}),
-        "steps": manifest["steps_done"],
-        "attempts": len(manifest["attempts"]),
-        "threads": last["threads"],
-        "wall_s": last.get("wall_s", math.nan),
-        "train_s": manifest["train_s"],
-        "evaluate_s": round(sum(e["seconds"] for e in manifest["evaluations"].values()), 1),
-        "peak_memory_gib": round(manifest["peak_memory_bytes"] / 2**30, 2),
-        "commit": last["git"].get("commit", "")[:10],
-        "dirty": last["git"].get("dirty", False),
-    }
-
-
-def settings(runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The runs of each setting under its name, in order."""
+def _named(run_dirs: Sequence[Path]) -> list[SweepRun]:
+    """The runs in ``run_dirs``; the reader of sweeps says how they stand."""
+    folders: dict[Path, dict[str, SweepRun]] = {}
     found = []
-    for values, part in runs.groupby(list(SETTING), sort=False, dropna=False):
-        change, statistical, causal = values
-        words = ["statistical"] * bool(statistical) + ["causal"] * bool(causal)
-        found.append((f"p(chg.) = {change:g}, {' and '.join(words) or 'independent'}", part))
+    for run_dir in run_dirs:
+        if not (run_dir / "manifest.json").exists():
+            raise UserError(
+                f"{run_dir}: no run there (no manifest.json); name run directories, such as runs/quick/*, "
+                "or one sweep's folder, such as multirun/NAME"
+            )
+        place = run_dir.absolute()
+        if place.parent not in folders:
+            folders[place.parent] = {run.run_dir.name: run for run in read_sweep(place.parent).runs}
+        run = folders[place.parent][place.name]
+        if run.state is not State.done:
+            raise UserError(
+                f"{run_dir}: {run.state.value}{_because(run)}; run its command again to finish it, or leave it out"
+            )
+        found.append(run)
     return found
 
 
-def markdown(runs: pd.DataFrame) -> str:
-    """A table for each setting: a line for each run, then median and worst."""
-    text = []
-    for name, part in settings(runs):
-        text += [
-            f"**{name}**",
-            "",
-            "| seed | run key | content, linear | content | style | style's ceiling | style − ceiling "
-            "| modality-specific | wall time |",
-            "|---|---|---|---|---|---|---|---|---|",
-        ]
-        for _, run in part.iterrows():
-            text.append(f"| {run.seed} | `{run.run_key}` | {_cells(run)} | {_seconds(run.wall_s)} |")
-        numbers = part.select_dtypes("number").assign(excess=part.style_nonlinear - part.style_ceiling)
-        median, lowest, highest = numbers.median(), numbers.min(), numbers.max()
-        text.append(f"| **median** | | {_cells(median)} | {_seconds(median.wall_s)} |")
-        worst = (
-            lowest.content_linear,
-            lowest.content_nonlinear,
-            highest.style_nonlinear,
-            math.nan,
-            numbers.excess.abs().max(),
-            highest.modality_specific_nonlinear,
-        )
-        text.append(f"| **worst** | | {' | '.join(map(_score, worst))} | {_seconds(highest.wall_s)} |")
-        first = part.iloc[0]
-        text.append(
-            f"| **paper** | | | {first.content_paper} | {first.style_paper} | | | {first.modality_specific_paper} | |"
-        )
-        text.append("")
-    return "\n".join(text)
+def _key(run: SweepRun) -> str:
+    return str(run.manifest.get("run_key", run.run_key))
 
 
-def _cells(run: Any) -> str:
-    scores = (
-        run.content_linear,
-        run.content_nonlinear,
-        run.style_nonlinear,
-        run.style_ceiling,
-        run.style_nonlinear - run.style_ceiling,
-        run.modality_specific_nonlinear,
+def _because(run: SweepRun) -> str:
+    lines = (run.error or "").splitlines()
+    return f" ({lines[0]})" if lines else ""
+
+
+def _configs(runs: Sequence[SweepRun]) -> tuple[dict[str, dict[str, str]], set[str]]:
+    """The flat config of each run by key, and the keys of those that have not written one: what their overrides tell.
+
+    Overrides that differ in the seed alone mean configs that differ in the seed alone, so a run of the same overrides
+    tells all; without one, only the values that stand in the overrides themselves are known.
+    """
+    found = {
+        _key(run): read_config(run.run_dir / "config.yaml")
+        for run in runs
+        if run.state is State.done or (run.run_dir / "config.yaml").exists()
+    }
+    of_setting = {_setting(run): found[_key(run)] for run in runs if _key(run) in found}
+    columns = {name for config in found.values() for name in config}
+    guessed = {_key(run) for run in runs} - found.keys()
+    for run in runs:
+        if _key(run) in guessed:
+            said = from_overrides(run.overrides)
+            # Where nothing is known of the configs, overrides that choose from a group cannot be told apart.
+            said = {k: v for k, v in said.items() if k in columns or not columns}
+            found[_key(run)] = {**of_setting.get(_setting(run), {}), "seed": "", **said}
+    return found, guessed
+
+
+def _setting(run: SweepRun) -> frozenset[str]:
+    return frozenset(o for o in run.overrides if not o.startswith("seed="))
+
+
+def _varies(name: str, configs: Mapping[str, Mapping[str, str]], guessed: set[str]) -> bool:
+    values = {c.get(name, "") for key, c in configs.items() if key not in guessed or name in c}
+    return len(values) > 1 and len({canonical(value) for value in values}) > 1
+
+
+def _values(config: Mapping[str, str], varying: Sequence[str]) -> str:
+    return ", ".join(f"{name}={config[name]}" for name in [*varying, "seed"] if config.get(name))
+
+
+def _facts(run: SweepRun) -> dict[str, Any]:
+    manifest = run.manifest
+    attempts = manifest.get("attempts") or []
+    last = attempts[-1] if attempts else {}
+    evaluations = manifest.get("evaluations") or {}
+    peak = manifest.get("peak_memory_bytes")
+    git = last.get("git") or {}
+    return {
+        "wall_s": last.get("wall_s", ""),
+        "train_s": manifest.get("train_s", ""),
+        "evaluate_s": round(sum(e["seconds"] for e in evaluations.values()), 1) if evaluations else "",
+        "peak_memory_gib": "" if peak is None else round(peak / 2**30, 2),
+        "steps": manifest.get("steps_done", ""),
+        "attempts": len(attempts),
+        "threads": last.get("threads", ""),
+        "device": last.get("device", ""),
+        "commit": git.get("commit", ""),
+        "dirty": str(git["dirty"]).lower() if "dirty" in git else "",
+        "error": (run.error or "").partition("\n")[0],
+    }
+
+
+def _results(runs: Sequence[SweepRun]) -> tuple[list[dict[str, str]], list[str]]:
+    """All rows of ``runs``, as the text that stands there, and their columns."""
+    everything: list[dict[str, str]] = []
+    columns: dict[str, None] = {"run_key": None, "seed": None}
+    for run in runs:
+        path = run.run_dir / "results.csv"
+        remedy = "copy the file of the original run, or evaluate it again: python evaluate.py run_dir=..."
+        try:
+            rows = read_csv(path)
+        except FileNotFoundError:
+            raise UserError(f"{path}: missing, though the run is done; {remedy}") from None
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path}: not a CSV file ({error}); {remedy}") from None
+        for number, row in enumerate(rows, start=2):
+            if None in row or None in row.values() or row.get("run_key") != _key(run):
+                raise UserError(f"{path}: line {number} is damaged or of another run; {remedy}")
+        if rows:
+            columns.update(dict.fromkeys(rows[0]))
+        everything += rows
+    return everything, list(columns)
+
+
+def _audit(runs: Sequence[SweepRun], known: bool, values: Mapping[str, str]) -> list[str]:
+    """What is there and what is not, first as counts, then a line for each thing to look at."""
+    of_state = {state: [run for run in runs if run.state is state] for state in State}
+    unexpected = [run for run in runs if known and not run.expected]
+    expected = str(len(runs) - len(unexpected)) if known else f"not known (no {sweeps.NAME})"
+    counts = [f"expected {expected}", *(f"{s.value} {len(of_state[s])}" for s in State)]
+    lines = [", ".join([*counts, f"unexpected {len(unexpected)}"])]
+    for state in State:
+        if state not in (State.done, State.running):
+            lines += [
+                f"{state.value}: {_key(run)} ({values[_key(run)]}){_why(run)}" for run in of_state[state]
+            ]
+    lines += [f"unexpected: {_key(run)} ({values[_key(run)]})" for run in unexpected]
+    done = of_state[State.done]
+    if mixed := _mixed_commits(done):
+        lines.append(mixed)
+    dirty = [run for run in done if any((a.get("git") or {}).get("dirty") for a in _attempts(run))]
+    if dirty:
+        lines.append(
+            f"dirty code: {len(dirty)} run(s) with changes that no commit holds: {_some(map(_key, dirty))}"
+        )
+    return lines + _mixed_versions(done)
+
+
+def _why(run: SweepRun) -> str:
+    lines = (run.error or "").splitlines()
+    return f": {lines[0]}" if lines else ""
+
+
+def _attempts(run: SweepRun) -> list[Mapping[str, Any]]:
+    return list(run.manifest.get("attempts") or [])
+
+
+def _some(names: Any, most: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _mixed_commits(runs: Sequence[SweepRun]) -> str | None:
+    """The commits of the finished runs' attempts if they are more than one."""
+    done = [run for run in runs if run.state is State.done]
+    commits = Counter(
+        commit
+        for run in done
+        for commit in sorted({(a.get("git") or {}).get("commit", "unknown") for a in _attempts(run)})
     )
-    return " | ".join(map(_score, scores))
+    if len(commits) < 2:
+        return None
+    counted = ", ".join(f"{commit[:10]} ({n} runs)" for commit, n in sorted(commits.items()))
+    return f"mixed commits: {counted}"
 
 
-def _score(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.3f}".replace("-0.000", "0.000")
-
-
-def _seconds(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.0f} s"
-
-
-def draw(runs: pd.DataFrame) -> bytes:
-    """Every run as a point: R² of each role, with style's ceiling and the paper's mean, a panel for each setting."""
-    parts = settings(runs)
-    figure = Figure(figsize=(5.2 * len(parts), 4.2), layout="constrained")
-    axes = figure.subplots(1, len(parts), squeeze=False, sharey=True)
-    for axis, (name, part) in zip(axes[0], parts, strict=True):
-        for x, role in enumerate(ROLES):
-            places = [x + 0.5 * ((i + 0.5) / len(part) - 0.5) for i in range(len(part))]
-            axis.plot(
-                places,
-                part[f"{role}_nonlinear"],
-                "o",
-                color="#2171b5",
-                label="ours, a point a seed" if x == 0 else None,
-            )
-            axis.plot(
-                places, part[f"{role}_ceiling"], "_", color="black", markersize=9,
-                label="ceiling: from the true content" if x == 0 else None,
-            )  # fmt: skip
-            paper = str(part.iloc[0][f"{role}_paper"])
-            if paper != "–":
-                mean, spread = (float(v) for v in paper.split(" ± "))
-                axis.errorbar(
-                    x + 0.36, mean, yerr=spread, fmt="D", color="#fd8d3c", capsize=3,
-                    label="paper, mean ± std of 3 seeds" if x == 0 else None,
-                )  # fmt: skip
-        axis.set_xticks(range(len(ROLES)), [LABELS[role] for role in ROLES])
-        axis.set_title(f"{name} ({len(part)} seeds)")
-        axis.axhline(0, color="#bdbdbd", linewidth=0.8, zorder=0)
-        axis.set_ylim(-0.05, 1.05)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("R², kernel ridge")
-    axes[0][-1].legend(fontsize=8, loc="center right")
-    return png(figure)
+def _mixed_versions(runs: Sequence[SweepRun]) -> list[str]:
+    versions: dict[str, Counter[str]] = {}
+    for run in runs:
+        pairs = {(name, v) for a in _attempts(run) for name, v in (a.get("versions") or {}).items()}
+        for name, version in pairs:
+            versions.setdefault(name, Counter())[version] += 1
+    return [
+        f"mixed versions of {name}: " + ", ".join(f"{v} ({n} runs)" for v, n in sorted(found.items()))
+        for name, found in sorted(versions.items())
+        if len(found) > 1
+    ]

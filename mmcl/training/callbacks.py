@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -21,43 +17,14 @@ from mmcl.errors import UserError
 from mmcl.evaluators import linear_r2
 from mmcl.random import Stream, generator
 from mmcl.records.files import replace
+from mmcl.records.heartbeat import Heartbeat
 from mmcl.training.context import Context
 from mmcl.training.module import DivergedError
+from mmcl.training.processes import Processes
 from mmcl.training.progress import StepProgress
 from mmcl.training.steps import due
+from mmcl.training.stop import SAVE, Stop
 from mmcl.worlds import World
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Stop:
-    """Turns SIGINT and SIGTERM into a wish that training honours when Lightning's loop comes round.
-
-    A second signal ends the process at once, as signals do.
-    """
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Listen while the block runs; what handled the signals before handles them after."""
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        self.listen()
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def listen(self) -> None:
-        """Take the signals over from whatever handles them."""
-        for number in SIGNALS:
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(number, signal.SIG_DFL)
 
 
 class Resumable(Callback):
@@ -68,11 +35,12 @@ class Resumable(Callback):
     checkpoint.
     """
 
-    def __init__(self, path: Path, start: int, every_n_steps: int, stop: Stop) -> None:
+    def __init__(self, path: Path, start: int, every_n_steps: int, stop: Stop, processes: Processes) -> None:
         self.path = path
         self.start = start
         self.every_n_steps = every_n_steps
         self.stop = stop
+        self.processes = processes
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step != self.start:
@@ -87,11 +55,14 @@ class Resumable(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        stopping = self.stop.signal is not None
+        # All processes stop at the same step, whichever of them the signal came to.
+        wish = self.processes.largest(self.stop.wish)
+        stopping = wish > SAVE
         step = trainer.global_step
+        self.stop.wish = wish if stopping else 0
         if stopping:
             trainer.should_stop = True
-        if stopping or due(step, len(batch), self.every_n_steps) or step == trainer.max_steps:
+        if wish or due(step, len(batch), self.every_n_steps) or step == trainer.max_steps:
             finite_loss(outputs, step)  # a diverged state must not replace a good one
             self.save(trainer)
 
@@ -99,7 +70,8 @@ class Resumable(Callback):
         temporary = self.path.with_suffix(".tmp")
         try:
             trainer.save_checkpoint(temporary, weights_only=False)  # optimizer and loop state too
-            replace(temporary, self.path)
+            if self.processes.rank == 0:
+                replace(temporary, self.path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -121,6 +93,16 @@ class LogLoss(Callback):
     ) -> None:
         if due(trainer.global_step, len(batch), self.every_n_steps):
             show(trainer, module, "loss", finite_loss(outputs, trainer.global_step))
+
+
+class Beat(Callback):
+    """Tells the run's heartbeat how far training is."""
+
+    def __init__(self, heart: Heartbeat) -> None:
+        self.heart = heart
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.heart.step(trainer.global_step)
 
 
 def finite_loss(outputs: Any, step: int) -> float:
@@ -164,7 +146,7 @@ class OnlineR2(Callback):
     ) -> None:
         if not due(trainer.global_step, len(batch), self.every_n_steps) or not trainer.is_global_zero:
             return
-        z = module.encoders({name: x.to(module.device) for name, x in self.views.items()})
+        z = module.encoders(module.cast(self.views))
         scores = [linear_r2(h.float().cpu(), self.target) for h in z.values()]
         value = sum(scores) / len(scores)
         show(trainer, module, self.name, value)

@@ -104,26 +104,36 @@ class ContrastiveModule(pl.LightningModule):
     def training_step(self, batches: list[tuple[Batch, Batch | None]], _: int) -> Tensor:
         """An optimizer step on each batch; returns the loss of the last."""
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        # Lightning's backward pass calls the hooks of callbacks, of which those that hear every step are refused where
-        # steps are taken together, and prepares other processes for it: else it is torch's, at 1 % of a short step.
-        hooks = len(batches) == 1 or self.trainer.world_size > 1
-        backward = self.manual_backward if hooks else torch.Tensor.backward
+        # Lightning's backward pass scales the loss in float16, readies other processes for its gradients, and calls
+        # hooks of callbacks, of which those that hear every step are refused where steps are taken together. Where
+        # none of these is of use it is left out: it costs 1 % of a short step.
+        plain = len(batches) > 1 and self.trainer.world_size == 1 and self.trainer.precision != "16-mixed"
+        backward = torch.Tensor.backward if plain else self.manual_backward
         for batch, fresh in batches:
             loss = self.loss(batch, fresh)
             # Lightning calls this method under autocast, which is for the forward pass only.
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
                 backward(loss)
-                if self._gradient_clip_val is not None:
-                    self.clip_gradients(optimizer, self._gradient_clip_val, "norm")
                 optimizer.step()
                 schedule.step()
         return loss.detach()
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        # Lightning calls this when the gradients of a scaled loss have their size again.
+        if self._gradient_clip_val is not None:
+            self.clip_gradients(optimizer, self._gradient_clip_val, "norm")
+
+    def cast(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``views`` where the encoders are, in their parameters' dtype."""
+        return {name: x.to(self.device, self.dtype) for name, x in views.items()}
+
     def loss(self, batch: Batch, fresh: Batch | None) -> Tensor:
         """The objective of the encodings of a batch, and of an independent one where it needs that."""
-        z = encode(self.encoders, batch.views, self._encode_rows)
-        z_fresh = encode(self.encoders, fresh.views, self._encode_rows) if fresh is not None else None
+        z = encode(self.encoders, self.cast(batch.views), self._encode_rows)
+        z_fresh = (
+            encode(self.encoders, self.cast(fresh.views), self._encode_rows) if fresh is not None else None
+        )
         loss: Tensor = self.objective(z, z_fresh)
         return loss
 

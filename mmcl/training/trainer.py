@@ -10,15 +10,22 @@ from pathlib import Path
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 
 from mmcl.checks import require, require_choice
+from mmcl.training.processes import environment
 
 
 class Precision(Enum):
-    """``fp32`` throughout, or encoders in bfloat16 (``bf16_mixed``); objectives run in float32 in both."""
+    """What encoders compute in: float32, bfloat16 or float16 (with loss scaling; on GPUs) by autocast, or float64.
+
+    Objectives run in float32 under autocast. Parameters are float32, in ``fp64`` float64.
+    """
 
     fp32 = "32-true"
     bf16_mixed = "bf16-mixed"
+    fp16_mixed = "16-mixed"
+    fp64 = "64-true"
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,9 @@ class Trainer:
         precision: see :class:`Precision`.
         gradient_clip_val: largest 2-norm of the gradient, > 0, or ``None`` for no clipping.
         accelerator: as Lightning's: auto, cpu, gpu, mps, ...
+        devices: devices of each node, >= 1, a process each: the batch is shared out among all of them, and every
+            sample is a negative of every other, wherever they are. The weights are those of one device, up to rounding.
+        num_nodes: machines, >= 1.
         encode_rows: rows of the batch whose activations the encoders hold at a time, >= 1, or ``None`` for all. The
             gradient is the same; a batch that does not fit into memory does, for a second forward pass.
         threads: CPU threads, or ``None`` for torch's default. Results are bitwise equal for equal threads.
@@ -47,6 +57,8 @@ class Trainer:
     precision: Precision = Precision.fp32
     gradient_clip_val: float | None = None
     accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
     encode_rows: int | None = None
     threads: int | None = None
     steps_per_execution: int = 1
@@ -54,7 +66,14 @@ class Trainer:
     checkpoint_every_n_steps: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "steps_per_execution", "log_every_n_steps", "checkpoint_every_n_steps"):
+        for name in (
+            "max_steps",
+            "devices",
+            "num_nodes",
+            "steps_per_execution",
+            "log_every_n_steps",
+            "checkpoint_every_n_steps",
+        ):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         for name in ("threads", "encode_rows"):
             value = getattr(self, name)
@@ -63,13 +82,32 @@ class Trainer:
         require_choice("accelerator", self.accelerator, ("auto", "cpu", "gpu", "cuda", "mps", "tpu"))
         require(clip is None or 0 < clip < math.inf, "gradient_clip_val", clip, "> 0 and finite, or null")
 
+        scaled = self.precision is Precision.fp16_mixed
+        require(
+            not (scaled and self.accelerator in ("cpu", "mps", "tpu")),
+            "precision",
+            self.precision.name,
+            f"fp32 or bf16_mixed with accelerator={self.accelerator}",
+        )
+
+    @property
+    def processes(self) -> int:
+        """The number of processes that train a run, one for each device."""
+        return self.devices * self.num_nodes
+
     def build(self, run_dir: Path, callbacks: list[Callback], loggers: list[Logger]) -> pl.Trainer:
+        # Buffers are the same in all processes from the start, and nothing here changes them.
+        strategy = DDPStrategy(broadcast_buffers=False) if self.processes > 1 else "auto"
         return pl.Trainer(
             max_steps=self.max_steps,
             max_epochs=1,
-            precision=self.precision.value,
+            # In float64 there is nothing for Lightning to do: the module is float64 when it comes.
+            precision=(Precision.fp32 if self.precision is Precision.fp64 else self.precision).value,
             accelerator=self.accelerator,
-            devices=1,
+            devices=self.devices,
+            num_nodes=self.num_nodes,
+            strategy=strategy,
+            plugins=[environment()],
             log_every_n_steps=self.log_every_n_steps,
             default_root_dir=run_dir,
             callbacks=callbacks,

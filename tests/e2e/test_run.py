@@ -196,7 +196,7 @@ def test_a_sweep_makes_a_run_for_each_job_and_a_failed_one_hides_no_other(cli):
         json.loads(p.read_text())["status"] for p in Path.cwd().glob("multirun/smoke/*/manifest.json")
     )
     assert states == ["COMPLETED", "COMPLETED", "FAILED", "FAILED"]
-    assert result.err.strip().splitlines()[-1].startswith("error: 2 job(s) failed")
+    assert result.err.strip().splitlines()[-1].startswith("error: 2 run(s) of 4 are not done")
     assert "Traceback" not in result.err
 
 

@@ -108,3 +108,13 @@ def test_views_that_no_encoder_is_for_are_refused():
 def test_bad_values_are_refused_by_name(values, name):
     with pytest.raises(ValueError, match=f"^{name}="):
         MLP(**values)
+
+
+def test_whitening_keeps_full_precision_under_autocast():
+    """A direction of 1e-3 of the longest one: in bfloat16 (8 bits) it would be lost in the other's rounding."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(4096, 2, generator=g) @ torch.tensor([[1.0, 1.0], [1e-3, -1e-3]])
+    whiten = Whiten(x)
+    plain = whiten(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(whiten(x), plain)

@@ -249,7 +249,7 @@ def test_from_the_command_line(cli, sweep):
 )
 def test_errors_are_one_line(cli, sweep, arguments, message):
     result = cli("mmcl", "dashboard", *arguments)
-    assert (result.code, result.err, result.out) == (2, message, "")
+    assert (result.code, result.err, result.out) == (1, message, "")
 
 
 def test_a_full_disk_leaves_the_old_page(sweep, small_disk):
@@ -263,7 +263,7 @@ def test_a_full_disk_leaves_the_old_page(sweep, small_disk):
 
 def test_torch_is_not_imported(sweep):
     code = (
-        "import sys; from mmcl.cli import main; sys.argv = ['mmcl', 'dashboard', sys.argv[1]]; main(); "
+        "import sys; from mmcl.commands import main; sys.argv = ['mmcl', 'dashboard', sys.argv[1]]; main(); "
         "print(sorted({'torch', 'lightning', 'hydra', 'pandas', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -8,9 +8,11 @@ import pytest
 
 from mmcl.errors import UserError
 from mmcl.training import steps
-from mmcl.training.callbacks import Resumable, Stop
+from mmcl.training.callbacks import Resumable
+from mmcl.training.processes import Processes
 from mmcl.training.progress import StepProgress
 from mmcl.training.steps import due
+from mmcl.training.stop import Stop
 
 
 def test_doctests():
@@ -28,7 +30,7 @@ def test_each_multiple_is_due_once_at_the_first_return_that_has_reached_it(taken
 
 
 def test_a_checkpoint_whose_steps_are_read_otherwise_is_refused():
-    callback = Resumable(Path("last.ckpt"), 500, 100, Stop())
+    callback = Resumable(Path("last.ckpt"), 500, 100, Stop(), Processes())
     with pytest.raises(UserError, match=r"last.ckpt: of step 500, .* as step 0"):
         callback.on_train_start(SimpleNamespace(global_step=0))
 

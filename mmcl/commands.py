@@ -1,0 +1,190 @@
+"""The commands of ``mmcl``: what stands around training. Each imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmcl.errors import UserError, describe, fail
+
+
+def main() -> None:
+    """Parse the command line and run its command. Ends with one line whatever goes wrong."""
+    parser = argparse.ArgumentParser(prog="mmcl", description="Tools around train.py and evaluate.py.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name: str, function: object, help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help)
+        made.set_defaults(function=function)
+        return made
+
+    def add_sweep(made: argparse.ArgumentParser) -> None:
+        made.add_argument("sweep_dir", type=Path, help="a sweep's folder, such as multirun/NAME")
+
+    made = add("check", _check, "compose and validate a train.py command; run nothing")
+    made.add_argument("-m", "--multirun", action="store_true", help="the overrides are a sweep")
+    made.add_argument("overrides", nargs="*", help="as for train.py, such as seed=1,2 or loss=nt_xent")
+
+    made = add("status", _status, "how the runs of a sweep stand")
+    add_sweep(made)
+    watch = {"type": float, "nargs": "?", "const": 5.0, "metavar": "SECONDS"}
+    made.add_argument("--watch", "-w", **watch, help="again every so often, until all are done")
+
+    made = add("evaluate", _evaluate, "evaluate every trained run of a sweep again, without training")
+    add_sweep(made)
+    made.add_argument(
+        "overrides", nargs="*", help="as for evaluate.py, such as evaluator=[linear]; none: each run's own"
+    )
+
+    made = add(
+        "prune", _prune, "say which files of a sweep's finished runs may go, and delete them if told to"
+    )
+    add_sweep(made)
+    made.add_argument("--encoders", action="store_true", help="final encoders and worlds too")
+    made.add_argument("--delete", action="store_true", help="delete them")
+
+    made = add(
+        "collect", _collect, "the runs of a sweep as two tables, results.csv and runs.csv, with an audit"
+    )
+    made.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
+        help="a sweep's folder, such as multirun/NAME, or finished run directories, such as runs/quick/*",
+    )
+    made.add_argument("--output", "-o", type=Path, help="folder to write into; default: the sweep's own")
+    made.add_argument("--allow-mixed", action="store_true", help="take runs of several commits")
+
+    made = add("dashboard", _dashboard, "a sweep as one HTML file, also while it runs")
+    add_sweep(made)
+    made.add_argument("--output", "-o", type=Path, help="file to write; default: SWEEP/dashboard.html")
+
+    made = add("report", _report, "a table and figure of what was collected")
+    made.add_argument("spec", help="a name in conf/report, or a .yaml file")
+    made.add_argument("folder", type=Path, help="where results.csv and runs.csv are")
+    made.add_argument("--output", "-o", type=Path, help="folder to write into; default: FOLDER/report/SPEC")
+    made.add_argument("--allow-missing", action="store_true", help="show cells with too few seeds")
+    made.add_argument("--allow-nan", action="store_true", help="show cells with scores that are NaN")
+
+    arguments, more = parser.parse_known_args()
+    if arguments.command == "check" and not any(a.startswith("-") for a in more):
+        arguments.overrides += more  # overrides after -m
+    elif more:
+        parser.error(f"unknown arguments: {' '.join(more)}")
+    try:
+        arguments.function(arguments)
+    except UserError as error:
+        fail(str(error), 2 if arguments.command == "check" else 1)
+    except (ValueError, OSError) as error:
+        fail(describe(error))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from mmcl.cli import check
+
+    jobs = check(arguments.overrides, multirun=arguments.multirun)
+    for config, overrides in jobs:
+        print(f"{config.run.name}/{config.run_key}  {' '.join(overrides)}")
+    print(f"ok: {len(jobs)} job(s), {len({c.run_key for c, _ in jobs})} distinct run(s)")
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    """Print the table. The exit code is 1 where a run has failed or died."""
+    from mmcl.records.sweep import State
+    from mmcl.reports.status import show
+
+    try:
+        sweep = show(arguments.sweep_dir, arguments.watch)
+    except KeyboardInterrupt:
+        return
+    if any(run.state in (State.failed, State.stale) for run in sweep.runs):
+        raise SystemExit(1)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    """Evaluate each trained run; one that cannot be evaluated hides no other."""
+    from mmcl.records.sweep import read_sweep
+
+    sweep_dir, overrides = arguments.sweep_dir, arguments.overrides
+    runs = [run for run in read_sweep(sweep_dir).runs if run.manifest.get("trained")]
+    if not runs:
+        raise UserError(f"{sweep_dir}: no trained run in it; mmcl status says how its runs stand")
+    from mmcl import experiment
+    from mmcl.config.compose import compose_one
+    from mmcl.config.schema import validate_evaluate
+
+    _, evaluator = validate_evaluate(compose_one("evaluate", [f"run_dir={sweep_dir}", *overrides]))
+    faults = []
+    for n, run in enumerate(runs, 1):
+        print(f"{n}/{len(runs)} {run.run_dir}", flush=True)
+        try:
+            experiment.evaluate(run.run_dir, evaluator)
+        except Exception as error:
+            faults.append(f"{run.run_dir}: {describe(error)}")
+            print(f"error: {faults[-1]}", file=sys.stderr)
+    if faults:
+        fail(f"{len(faults)} of {len(runs)} run(s) could not be evaluated: " + "; ".join(faults))
+    print(f"{len(runs)} run(s) evaluated; figures are drawn again by mmcl report and mmcl dashboard")
+
+
+def _prune(arguments: argparse.Namespace) -> None:
+    from mmcl.records.prune import spare_files
+    from mmcl.records.sweep import read_sweep
+
+    spare = spare_files(read_sweep(arguments.sweep_dir).runs, encoders=arguments.encoders)
+    for file in spare:
+        if arguments.delete:
+            file.path.unlink(missing_ok=True)
+        print(f"{file.size / 2**20:8.1f} MiB  {file.path}  ({file.why})")
+    total = sum(file.size for file in spare) / 2**20
+    done = "deleted" if arguments.delete else "may go; nothing is deleted without --delete"
+    print(f"{len(spare)} file(s), {total:.1f} MiB: {done}")
+
+
+def _collect(arguments: argparse.Namespace) -> None:
+    from mmcl.reports.collect import collect
+
+    sources, output = arguments.sources, arguments.output
+    found = collect(sources)
+    one_sweep = len(sources) == 1 and not (sources[0] / "manifest.json").exists()
+    if output is None and not one_sweep:
+        raise UserError(
+            "run directories have no folder of their own to collect into; name one with -o FOLDER"
+        )
+    print("\n".join(found.audit))
+    if not found.results:
+        raise UserError(f"{sources[0]}: no finished run, so there is nothing to collect yet")
+    if found.mixed and not arguments.allow_mixed:
+        raise UserError(
+            f"{found.mixed}: one table, one version of the code; if that is meant, add --allow-mixed"
+        )
+    # Elsewhere than in the sweep, its launches go along: a report needs no other file.
+    found.write(output or sources[0], launches=output is not None)
+    print(
+        f"{output or sources[0]}: results.csv ({len(found.results)} rows), runs.csv ({len(found.runs)} runs)"
+    )
+
+
+def _dashboard(arguments: argparse.Namespace) -> None:
+    from mmcl.reports.dashboard import dashboard
+
+    path, runs = dashboard(arguments.sweep_dir, arguments.output)
+    print(f"{runs} run(s) in {path}: open it in a browser")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from mmcl.reports.report import make_report
+
+    report = make_report(
+        arguments.spec,
+        arguments.folder,
+        allow_missing=arguments.allow_missing,
+        allow_nan=arguments.allow_nan,
+    )
+    output = arguments.output or arguments.folder / "report" / report.spec.name
+    report.write(output)
+    within, compared = report.marks
+    held = f"; {within} of {compared} cells within the paper's tolerance" if compared else ""
+    print(f"{output}: {', '.join(report.files)}{held}")

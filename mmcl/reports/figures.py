@@ -1,0 +1,158 @@
+"""A grid of cells as a figure: a panel for each column of the table, with the paper's values beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mmcl.reports.cells import Cell, Grid, centre, std
+from mmcl.reports.configs import plain, sort_key
+from mmcl.reports.spec import Spec, label_of
+
+OURS, PAPER = "#2171b5", "#d94801"
+COLOURS = ("#2171b5", "#d94801", "#238b45", "#6a51a3", "#737373", "#a63603", "#08519c", "#006d2c")
+
+
+def draw(grid: Grid, spec: Spec) -> Figure:
+    """The figure of ``spec.figure.kind``, of the columns that show scores."""
+    shown = [j for j, column in enumerate(grid.columns) if column.run is None and column.score == "value"]
+    shown = shown or list(range(len(grid.columns)))
+    if spec.figure.kind == "lines":
+        return _lines(grid, spec, shown)
+    return _by_row(grid, spec, shown)
+
+
+def _by_row(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
+    """Rows from top to bottom; every seed as a point, or a bar; the paper's value below ours."""
+    n = len(grid.rows)
+    figure = Figure(figsize=(2.2 + 2.6 * len(shown), 1.7 + 0.55 * n), layout="constrained")
+    axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+    for axis, j in zip(axes, shown, strict=True):
+        for i in range(n):
+            cell = grid.cells[i, j]
+            values = cell.values
+            if spec.figure.kind == "bars" and values:
+                middle = centre(values, spec.statistic)
+                axis.barh(i - 0.1, middle, 0.34, color="#9ecae1", label=_ours(spec))
+                low, high = _spread(values, spec)
+                axis.plot([low, high], [i - 0.1] * 2, color=OURS, linewidth=1.5)
+            elif values:
+                places = [i - 0.1 + 0.24 * ((k + 0.5) / len(values) - 0.5) for k in range(len(values))]
+                axis.plot(
+                    values, places, "o", color=OURS, markersize=4, alpha=0.6, label="ours, a point a seed"
+                )
+            _references(axis, cell, spec, i)
+        axis.axvline(0, color="#bdbdbd", linewidth=0.8, zorder=0)
+        axis.set_title(grid.columns[j].label, fontsize=10)
+        axis.set_xlabel(spec.figure.label)
+        if spec.figure.limits:
+            axis.set_xlim(*spec.figure.limits)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(n), [row.label for row in grid.rows])
+    axes[0].set_ylim(n - 0.5, -0.5)
+    _finish(figure, axes, spec)
+    return figure
+
+
+def _ours(spec: Spec) -> str:
+    return {
+        "mean_std": "ours, mean ± std",
+        "median_range": "ours, median and range",
+    }.get(spec.statistic, f"ours, {spec.statistic}")
+
+
+def _spread(values: Sequence[float], spec: Spec) -> tuple[float, float]:
+    """Where the bar or band of ``values`` begins and ends: ± std or, for the other statistics, the range."""
+    if spec.statistic == "mean_std":
+        middle = centre(values, spec.statistic)
+        width = std(values) if len(values) > 1 else 0.0
+        return middle - width, middle + width
+    return min(values), max(values)
+
+
+def _references(axis: Any, cell: Cell, spec: Spec, place: float) -> None:
+    for name, asked, marker in (("ceiling", spec.ceiling, "|"), ("chance", spec.chance, ":")):
+        value = cell.mean_of(name)
+        if asked and value == value:  # not NaN
+            style = {"linestyle": ":"} if marker == ":" else {}
+            axis.plot(
+                [value] * 2, [place - 0.26, place + 0.06], color="black", label=f"{name}, mean", **style
+            )
+    if cell.paper:
+        axis.errorbar(
+            cell.paper.mean, place + 0.2, xerr=cell.paper.std, fmt="D", color=PAPER, markersize=4, capsize=3,
+            label="paper" if cell.paper.std is None else "paper, mean ± std",
+        )  # fmt: skip
+
+
+def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
+    """Scores over the swept value; a line for each combination of the other row columns, with a band over seeds."""
+    at = spec.rows.by.index(str(spec.figure.x))
+    series: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for i, row in enumerate(grid.rows):
+        others = (*row.at[:at], *row.at[at + 1 :])
+        series.setdefault(others, []).append((row.at[at], i))
+    ticks = sorted({row.at[at] for row in grid.rows}, key=lambda v: sort_key([v]))
+    numeric = all(_is_number(v) for v in ticks)
+    where = {v: float(v) if numeric else float(k) for k, v in enumerate(ticks)}
+    figure = Figure(figsize=(1.2 + 3.4 * len(shown), 3.9), layout="constrained")
+    axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+    for axis, j in zip(axes, shown, strict=True):
+        for number, (others, points) in enumerate(series.items()):
+            colour = COLOURS[number % len(COLOURS)]
+            found = sorted((where[v], grid.cells[i, j]) for v, i in points if grid.cells[i, j].values)
+            name = label_of([plain(v) for v in others]) or _ours(spec)
+            xs = [x for x, _ in found]
+            middles = [centre(cell.values, spec.statistic) for _, cell in found]
+            axis.plot(xs, middles, "o-", color=colour, markersize=4, label=name)
+            spreads = [_spread(cell.values, spec) for _, cell in found]
+            axis.fill_between(
+                xs, [low for low, _ in spreads], [high for _, high in spreads], color=colour, alpha=0.2, linewidth=0
+            )  # fmt: skip
+            for reference, asked, style in (("ceiling", spec.ceiling, "--"), ("chance", spec.chance, ":")):
+                if asked:
+                    axis.plot(
+                        xs, [cell.mean_of(reference) for _, cell in found], style, color=colour, linewidth=1,
+                        label=f"{name}, {reference}",
+                    )  # fmt: skip
+            for x, cell in found:
+                if cell.paper:
+                    axis.errorbar(
+                        x, cell.paper.mean, yerr=cell.paper.std, fmt="D", color=colour, markerfacecolor="white",
+                        capsize=3, label=f"{name}, paper",
+                    )  # fmt: skip
+        axis.set_title(grid.columns[j].label, fontsize=10)
+        axis.set_xlabel(spec.figure.x_label)
+        if not numeric:
+            axis.set_xticks(range(len(ticks)), ticks)
+        if spec.figure.limits:
+            axis.set_ylim(*spec.figure.limits)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel(spec.figure.label)
+    _finish(figure, axes, spec, ", ".join(c for c in spec.rows.by if c != spec.figure.x))
+    return figure
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _finish(figure: Figure, axes: Sequence[Any], spec: Spec, legend: str = "") -> None:
+    """Title, and one legend for all panels below them."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        columns = min(4, len(handles))
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8, frameon=False,
+            title=legend or None, title_fontsize=8,
+        )  # fmt: skip
+    figure.suptitle(spec.title, fontsize=11)

@@ -1,0 +1,207 @@
+"""The input of a report: ``results.csv``, ``runs.csv`` and ``sweep.json`` of one folder, as one frame of scores."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mmcl.errors import UserError
+from mmcl.records import sweep as sweeps
+from mmcl.records.keys import NOT_SCIENCE, SCIENCE
+from mmcl.reports.collect import FACTS
+from mmcl.reports.configs import canonical
+from mmcl.reports.roles import own
+from mmcl.reports.spec import Spec, near
+
+NUMBERS = ("value", "chance", "ceiling")
+SIZES = ("n_fit", "n_test")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was collected, all of it as text.
+
+    ``results``: a row for each score; ``runs``: a line for each run; ``launches``: ``run_key -> overrides``;
+    ``sha256`` of each file by name.
+    """
+
+    folder: Path
+    results: pd.DataFrame
+    runs: pd.DataFrame
+    launches: Mapping[str, list[str]]
+    sha256: Mapping[str, str]
+
+    @property
+    def config_columns(self) -> list[str]:
+        """The columns of ``runs`` that are config values, without the seed."""
+        return [c for c in self.runs.columns if c not in ("run_key", "state", "seed", *FACTS)]
+
+    def command(self, run_key: str, *, multirun: bool = False) -> str | None:
+        """The command that makes the run; with ``multirun`` in its sweep's folder. ``None``: nothing says it."""
+        overrides = self.launches.get(run_key)
+        if overrides is None:
+            return None
+        return shlex.join(["python", "train.py", *(["-m"] if multirun else []), *overrides])
+
+
+def read_inputs(folder: Path) -> Inputs:
+    """What ``mmcl collect`` wrote into ``folder``.
+
+    Raises:
+        UserError: a file is missing or damaged, or the two tables are not of one collection.
+    """
+    contents = {}
+    for name in ("results.csv", "runs.csv"):
+        path = folder / name
+        try:
+            contents[name] = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{path}: no such file; make it first: mmcl collect {folder}") from None
+    tables = {name: _table(folder / name, content) for name, content in contents.items()}
+    launches = sweeps.read_expected(folder)
+    if launches:
+        contents[sweeps.NAME] = (folder / sweeps.NAME).read_bytes()
+    results, runs = tables["results.csv"], tables["runs.csv"]
+    for name, needed in (("results.csv", ("target", "representation", *NUMBERS)), ("runs.csv", ("state",))):
+        for column in ("run_key", "seed", *needed):
+            if column not in tables[name].columns:
+                raise UserError(f"{folder / name}: no column {column}; collect again: mmcl collect {folder}")
+    strangers = sorted(set(results.run_key) - set(runs.run_key))
+    if strangers or runs.run_key.duplicated().any():
+        raise UserError(
+            f"{folder}: results.csv and runs.csv are not of one collection"
+            + (f" (run {strangers[0]} is in the first alone)" if strangers else "")
+            + "; collect again, or copy both files"
+        )
+    return Inputs(
+        folder,
+        results,
+        runs,
+        launches,
+        {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    )
+
+
+def _table(path: Path, content: bytes) -> pd.DataFrame:
+    try:
+        return pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, na_filter=False)
+    except (
+        ValueError,
+        pd.errors.ParserError,
+    ) as error:  # UnicodeDecodeError and EmptyDataError are ValueErrors
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a table ({reason}); collect again, or copy it anew") from None
+
+
+def joined(inputs: Inputs, spec: Spec) -> pd.DataFrame:
+    """The scores that ``spec`` filters, with the config of their runs, and averaged over own encodings if it says so.
+
+    ``value``, ``chance``, ``ceiling`` and ``excess`` = value - ceiling are numbers (NaN: none was written); all other
+    columns are text, canonical where the spec refers to them.
+
+    Raises:
+        UserError: a column of the spec is not there, or a score is not a number.
+    """
+    # runs.csv has every config value, results.csv those that vary.
+    frame = inputs.results[[c for c in inputs.results.columns if c not in inputs.config_columns]].copy()
+    for column in NUMBERS:
+        frame[column] = [_number(inputs.folder, column, t) for t in frame[column]]
+    if spec.aggregate == "role":
+        frame = _average_by_role(frame)
+    scored = [c for c in frame.columns if c not in (*NUMBERS, *SIZES)]
+    _check_columns(spec, [*scored, *inputs.config_columns])
+    named = {*spec.filter, *spec.rows.by, *spec.columns.by}
+    config = [c for c in inputs.config_columns if c in named or inputs.runs[c].nunique() > 1]
+    frame = frame.merge(inputs.runs[["run_key", *config]], on="run_key", how="left", validate="many_to_one")
+    for column in sorted({*named, *config, "seed"}):
+        frame[column] = _canonical(frame[column])
+    return filtered(frame.assign(excess=frame.value - frame.ceiling), spec.filter)
+
+
+def lines(inputs: Inputs, spec: Spec) -> pd.DataFrame:
+    """The runs, finished or not, that the config part of the filter leaves; its columns are canonical text."""
+    runs = inputs.runs.copy()
+    for column in [*inputs.config_columns, "seed"]:
+        runs[column] = _canonical(runs[column])
+    for column, values in spec.filter.items():
+        if column in runs.columns:
+            runs = runs[may_be(runs, column, values)]
+    return runs
+
+
+def may_be(runs: pd.DataFrame, column: str, values: Sequence[str]) -> pd.Series:
+    """Which runs have one of ``values``, or will when they are done as far as anyone knows."""
+    return runs[column].isin(list(values)) | (runs[column].eq("") & runs.state.ne("done"))
+
+
+def filtered(frame: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The rows whose columns have one of the wanted values.
+
+    Raises:
+        UserError: no row has.
+    """
+    for column, values in wanted.items():
+        there = sorted(set(frame[column]))
+        frame = frame[frame[column].isin(list(values))]
+        if frame.empty:
+            raise UserError(
+                f"filter.{column}: {' or '.join(values)} is not there; {near(values[0], there, 'there are')}"
+            )
+    return frame.reset_index(drop=True)
+
+
+def _canonical(column: pd.Series) -> pd.Series:
+    return column.map({value: canonical(value) for value in column.unique()})
+
+
+def _number(folder: Path, column: str, text: str) -> float:
+    try:
+        return float(text) if text else math.nan
+    except ValueError:
+        raise UserError(
+            f"{folder / 'results.csv'}: {column}={text!r} is not a number; collect again"
+        ) from None
+
+
+def _average_by_role(frame: pd.DataFrame) -> pd.DataFrame:
+    counted = own(frame).drop(columns=["target", "representation", *SIZES], errors="ignore")
+    groups = counted.groupby([c for c in counted.columns if c not in NUMBERS], sort=False)[list(NUMBERS)]
+    # A mean over a NaN is NaN: what is missing must be seen.
+    whole = groups.count().eq(groups.size(), axis=0)
+    return groups.mean().where(whole).reset_index()
+
+
+def _check_columns(spec: Spec, known: Sequence[str]) -> None:
+    for where, columns in (
+        ("filter", spec.filter),
+        ("rows.by", spec.rows.by),
+        ("columns.by", spec.columns.by),
+        ("pool", spec.pool),
+    ):
+        for column in columns:
+            if column not in known:
+                hint = ""
+                if column == "role":
+                    hint = "roles need aggregate: role; "
+                elif column in ("target", "representation"):
+                    hint = "aggregate: role averages over it; "
+                raise UserError(
+                    f"{where}: {column}: no such column; {hint}{near(column, known, 'there are')}"
+                )
+
+
+def decisive(columns: Sequence[str]) -> list[str]:
+    """Those config columns that decide a run's weights (:mod:`mmcl.records.keys`)."""
+    return [c for c in columns if _decides(c)]
+
+
+def _decides(column: str) -> bool:
+    top, _, rest = column.partition(".")
+    return top in SCIENCE and rest.partition(".")[0] not in NOT_SCIENCE.get(top, ())

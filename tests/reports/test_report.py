@@ -1,0 +1,299 @@
+import csv
+import json
+import math
+import shutil
+
+import matplotlib.image
+import pytest
+import yaml
+
+from mmcl.errors import UserError
+from mmcl.reports.cells import Cell, Score, std
+from mmcl.reports.collect import collect
+from mmcl.reports.report import make_report
+from mmcl.reports.spec import Entry, PaperValue, read_spec
+from tests.conftest import ROOT
+from tests.reports.sweeps import (
+    key_of,
+    score_rows,
+    write_launch,
+    write_rows,
+    write_run,
+    write_sweep,
+)
+
+SPEC = {
+    "title": "Two settings",
+    "filter": {"metric": "r2", "evaluator": "ridge"},
+    "aggregate": "role",
+    "rows": {
+        "label": "setting",
+        "by": ["data.causal"],
+        "entries": [{"at": [False], "label": "independent"}, {"at": [True], "label": "causal"}],
+    },
+    "columns": {"by": ["role"], "entries": [{"at": "content"}, {"at": "style"}]},
+    "seeds": 3,
+    "paper": {
+        "source": "Somebody (2000), Table 1",
+        "tolerance": 0.05,
+        "values": [
+            {"row": [False], "column": "content", "mean": 0.95, "std": 0.01},
+            {"row": [True], "column": "content", "mean": 0.5},
+        ],
+    },
+    "ceiling": True,
+}
+
+
+def write_spec(path, **changes):
+    path.write_text(yaml.safe_dump({**SPEC, **changes}))
+    return str(path)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    folder = write_sweep(tmp_path / "sweep")
+    collect([folder]).write(folder, launches=False)
+    return folder
+
+
+def lines(report):
+    return [line for line in report.files["table.md"].decode().splitlines() if line.startswith("|")]
+
+
+def test_means_and_standard_deviations_are_those_computed_by_hand(sweep, tmp_path):
+    # (0.90 + 0.92 + 0.97) / 3 = 0.93; squares of -0.03, -0.01, 0.04 sum to 0.0026; sqrt(0.0026 / 2) = 0.0360555
+    assert std([0.90, 0.92, 0.97]) == pytest.approx(math.sqrt(0.0013))
+    report = make_report(write_spec(tmp_path / "s.yaml"), sweep)
+    assert lines(report) == [
+        "| setting | content | content, paper | content, ceiling | style | style, ceiling |",
+        "|---|---|---|---|---|---|",
+        "| independent | 0.930 ± 0.036 (n = 3) ✓ | 0.95 ± 0.01 | 0.500 | 0.100 ± 0.000 (n = 3) | 0.500 |",
+        "| causal | 0.930 ± 0.036 (n = 3) ✗ | 0.50 | 0.500 | 0.100 ± 0.000 (n = 3) | 0.500 |",
+    ]
+    assert report.marks == (1, 2)
+    text = report.files["table.md"].decode()
+    assert "sample standard deviation (ddof = 1)" in text
+    assert "Somebody (2000), Table 1" in text
+    cells = list(csv.DictReader(report.files["table.csv"].decode().splitlines()))
+    assert float(cells[0]["mean"]) == pytest.approx(0.93)
+    assert float(cells[0]["std"]) == pytest.approx(math.sqrt(0.0013))
+    assert (cells[0]["n"], cells[0]["within"], cells[2]["within"]) == ("3", "true", "false")
+    tex = report.files["table.tex"].decode()
+    assert r"independent & 0.930 $\pm$ 0.036 (n = 3) \checkmark & 0.95 $\pm$ 0.01" in tex
+
+
+@pytest.mark.parametrize(
+    ("statistic", "text"),
+    [
+        ("median", "0.920 (n = 3)"),
+        ("median_range", "0.920 [0.900, 0.970] (n = 3)"),
+        ("min", "0.900 (n = 3)"),
+        ("max", "0.970 (n = 3)"),
+        ("mean", "0.930 (n = 3)"),
+    ],
+)
+def test_other_statistics(sweep, tmp_path, statistic, text):
+    report = make_report(write_spec(tmp_path / "s.yaml", statistic=statistic, paper=None), sweep)
+    assert f"| independent | {text} |" in lines(report)[2]
+
+
+@pytest.mark.parametrize(
+    ("mean", "within"), [(0.99, True), (0.89, True), (0.9901, False), (0.8899, False), (0.94, True)]
+)
+def test_the_edge_of_the_tolerance_is_within(mean, within):
+    entry = Entry((), "x")
+    scores = (Score("0", "k", 0.94, math.nan, math.nan),)
+    assert Cell(entry, entry, scores, 1, PaperValue(mean, None, 0.05)).within("mean_std") is within
+
+
+@pytest.mark.parametrize("kind", ["points", "bars", "lines"])
+def test_the_same_inputs_are_the_same_bytes(tmp_path, kind):
+    spec = write_spec(
+        tmp_path / "s.yaml", figure={"kind": kind, **({"x": "data.causal"} if kind == "lines" else {})}
+    )
+    files = []
+    for order in (1, -1):
+        folder = tmp_path / "sweep"
+        shutil.rmtree(folder, ignore_errors=True)
+        runs = [(causal, seed) for causal in (True, False) for seed in (2, 0, 1)]
+        write_launch(folder, runs)
+        for causal, seed in runs[::order]:  # another order in the file system
+            write_run(folder, causal, seed)
+        collect([folder]).write(folder, launches=False)
+        for run in folder.iterdir():  # the CSVs and sweep.json suffice
+            if run.is_dir():
+                shutil.rmtree(run)
+        files.append(make_report(spec, folder).files)
+    assert list(files[0]) == [
+        "table.md",
+        "table.tex",
+        "table.csv",
+        "figure.pdf",
+        "figure.png",
+        "sources.json",
+    ]
+    assert files[0] == files[1]
+
+
+def test_the_sources_name_every_run_its_command_and_the_inputs(cli, sweep, tmp_path):
+    write_spec(tmp_path / "s.yaml")
+    result = cli("mmcl", "report", "s.yaml", "sweep")
+    assert result.code == 0, result.err
+    assert "1 of 2 cells within the paper's tolerance" in result.out
+    sources = json.loads((sweep / "report" / "s" / "sources.json").read_text())
+    assert sources["command"] == "mmcl report s.yaml sweep"
+    assert sources["commits"] == ["c" * 40]
+    assert set(sources["inputs"]) == {"results.csv", "runs.csv", "sweep.json"}
+    assert sources["spec"]["content"]["title"] == "Two settings"
+    assert len(sources["runs"]) == 6
+    assert sources["runs"][key_of(True, 2)] == {
+        "seed": "2",
+        "command": "python train.py experiment=tiny data.causal=true seed=2",
+    }
+    assert matplotlib.image.imread(sweep / "report" / "s" / "figure.png").std() > 0.05
+
+
+def test_a_missing_seed_names_the_run_and_its_command(cli, tmp_path):
+    folder = write_sweep(tmp_path / "sweep", skip=[(True, 1)])
+    collect([folder]).write(folder, launches=False)
+    write_spec(tmp_path / "s.yaml")
+    result = cli("mmcl", "report", "s.yaml", "sweep")
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+    assert "row causal, column content: 2 of 3 seeds, and 1 more cell(s)" in result.err
+    assert f"missing: {key_of(True, 1)} (data.causal=true, seed=1, missing): " in result.err
+    assert "python train.py -m experiment=tiny data.causal=true seed=1;" in result.err
+    assert not (folder / "report").exists()
+    assert cli("mmcl", "report", "s.yaml", "sweep", "--allow-missing").code == 0
+    table = (folder / "report" / "s" / "table.md").read_text()
+    assert "| causal | 0.935 ± 0.049 (n = 2 of 3) ✗ |" in table
+
+
+def test_a_failed_run_says_why(tmp_path):
+    folder = write_sweep(tmp_path / "sweep", skip=[(True, 1)])
+    write_run(folder, True, 1, status="FAILED", error="no space left")
+    collect([folder]).write(folder, launches=False)
+    with pytest.raises(
+        UserError, match=r"data.causal=true, seed=1, failed: no space left\): python train.py -m"
+    ):
+        make_report(write_spec(tmp_path / "s.yaml"), folder)
+
+
+def test_a_setting_without_any_run_is_a_row_of_the_table(tmp_path):
+    folder = write_sweep(tmp_path / "sweep", skip=[(True, seed) for seed in range(3)])
+    collect([folder]).write(folder, launches=False)
+    spec = write_spec(tmp_path / "s.yaml", rows={"by": ["data.causal"]}, paper=None)
+    with pytest.raises(UserError, match="row true, column content: 0 of 3 seeds"):
+        make_report(spec, folder)
+    assert "| true | – (n = 0 of 3) |" in lines(make_report(spec, folder, allow_missing=True))[3]
+
+
+def test_more_seeds_wanted_than_launched(sweep, tmp_path):
+    with pytest.raises(UserError, match=r"3 of 4 seeds.*holds no other run of it: launch more seeds"):
+        make_report(write_spec(tmp_path / "s.yaml", seeds=4), sweep)
+
+
+def test_a_nan_is_an_error_or_said_in_the_cell(cli, tmp_path):
+    folder = write_sweep(tmp_path / "sweep")
+    key = key_of(False, 2)
+    write_rows(folder / key / "results.csv", score_rows(key, 2, math.nan))
+    collect([folder]).write(folder, launches=False)
+    write_spec(tmp_path / "s.yaml")
+    result = cli("mmcl", "report", "s.yaml", "sweep")
+    assert result.code == 1
+    assert f"row independent, column content: NaN for seed 2 (run {key})" in result.err
+    assert cli("mmcl", "report", "s.yaml", "sweep", "--allow-nan").code == 0
+    table = (folder / "report" / "s" / "table.md").read_text()
+    assert "| independent | 0.910 ± 0.014 (n = 2, 1 NaN) ✓ |" in table
+
+
+def test_raw_rows_must_be_one_for_each_seed(sweep, tmp_path):
+    raw = {"aggregate": "none", "paper": None}
+    spec = write_spec(tmp_path / "s.yaml", **raw, columns={"by": ["target"]})
+    with pytest.raises(UserError, match=r"2 rows for seed 0 .*they differ in representation"):
+        make_report(spec, sweep)
+    columns = {"by": ["representation", "target"], "entries": [{"at": ["x1", "content"], "label": "x1"}]}
+    report = make_report(write_spec(tmp_path / "s.yaml", **raw, columns=columns), sweep)
+    assert "| independent | 0.920 ± 0.036 (n = 3) |" in lines(report)[2]
+
+
+def test_runs_of_several_settings_are_not_pooled_unawares(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / "sweep", False, seed, batch_size=4 if seed < 2 else 8)
+        write_run(tmp_path / "sweep", True, seed)
+    collect([tmp_path / "sweep"]).write(tmp_path / "sweep", launches=False)
+    with pytest.raises(UserError, match=r"differ in more than the seed: batch_size is 4, 8;"):
+        make_report(write_spec(tmp_path / "s.yaml"), tmp_path / "sweep")
+    make_report(write_spec(tmp_path / "s.yaml", pool=["batch_size"]), tmp_path / "sweep")
+
+
+def test_a_table_by_seed_with_median_worst_and_wall_time(sweep, tmp_path):
+    entries = [
+        {"at": "content", "label": "content", "worst": "min"},
+        {"at": "style", "label": "excess", "score": "excess", "worst": "abs"},
+        {"run": "wall_s", "label": "time", "decimals": 0, "unit": "s", "worst": "max"},
+    ]
+    report = make_report(
+        write_spec(tmp_path / "s.yaml", layout="seeds", columns={"by": ["role"], "entries": entries}), sweep
+    )
+    assert lines(report)[:8] == [
+        "| seed | run key | content | excess | time |",
+        "|---|---|---|---|---|",
+        f"| 0 | `{key_of(False, 0)}` | 0.900 | -0.400 | 10 s |",
+        f"| 1 | `{key_of(False, 1)}` | 0.920 | -0.400 | 11 s |",
+        f"| 2 | `{key_of(False, 2)}` | 0.970 | -0.400 | 12 s |",
+        "| **median** |  | 0.920 | -0.400 | 11 s |",
+        "| **worst** |  | 0.900 | 0.400 | 12 s |",
+        "| **paper** |  | 0.95 ± 0.01 |  |  |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"titel": "x"}, r"titel: unknown key; did you mean title\? allowed: title, note"),
+        ({"statistic": "mean_sd"}, r"statistic=mean_sd: unknown; did you mean mean_std\?"),
+        ({"seeds": 0}, "seeds=0: must be a whole number >= 1"),
+        ({"rows": {"by": ["data.casual"]}, "paper": None}, r"rows.by: data.casual: no such column; did you mean"),
+        ({"columns": {"by": ["target"]}, "paper": None}, "columns.by: target: no such column; aggregate: role"),
+        ({"aggregate": "none"}, "columns.by: role: no such column; roles need aggregate: role"),
+        ({"filter": {"evaluator": "rige"}}, r"filter.evaluator: rige is not there; did you mean ridge\?"),
+        ({"paper": {"source": "x", "tolerance": -1, "values": []}}, "paper.tolerance=-1: must be >= 0"),
+        (
+            {"paper": {"source": "x", "tolerance": 1, "values": [{"row": [0.5], "column": "style", "mean": 0}]}},
+            "paper.values.0..row=0.5: the table has no such row; there are: false; true",
+        ),
+        ({"figure": {"kind": "lines", "x": "seed"}}, "figure.x=seed: must be one of rows.by: data.causal"),
+        ({"columns": {"by": ["role"], "entries": [{"at": ["a", "b"]}]}}, "must have 1 value"),
+        ({"columns": {"by": ["role"], "entries": [{"run": "walls"}]}, "paper": None}, "did you mean wall_s"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_the_spec_is_one_line_with_the_remedy(sweep, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        make_report(write_spec(tmp_path / "s.yaml", **changes), sweep)
+
+
+def test_what_is_not_there_is_named(cli, tmp_path):
+    result = cli("mmcl", "report", "numerical_quik", ".")
+    assert (result.code, "did you mean numerical_quick?" in result.err) == (1, True)
+    result = cli("mmcl", "report", "numerical_quick", ".")
+    assert (result.code, "make it first: mmcl collect ." in result.err) == (1, True)
+
+
+def test_every_spec_that_comes_with_mmcl_is_valid():
+    for path in (ROOT / "conf" / "report").glob("*.yaml"):
+        assert read_spec(path).title
+
+
+def test_the_stored_report_is_what_its_csvs_make(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    folder = ROOT / "results" / "numerical_quick"
+    report = make_report("numerical_quick", folder.relative_to(ROOT))
+    for name in (
+        "table.md",
+        "table.tex",
+        "table.csv",
+        "sources.json",
+    ):  # figures depend on matplotlib's version
+        assert (folder / "report" / "numerical_quick" / name).read_bytes() == report.files[name], name
