@@ -7,10 +7,10 @@ EXPERIMENT ?= numerical/quick
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-slurm lint bench lock clean
+.PHONY: help setup run test test-slow test-browser-deps test-slurm lint bench lock clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: $(STAMP)  ## make .venv and install the versions in requirements.lock (UV=1: with uv)
 
@@ -35,6 +35,11 @@ test-slow: $(STAMP)  ## the slow ones: end to end, kill and resume, two processe
 
 test-slurm: $(STAMP)  ## a sweep on a real SLURM, started on this machine (Debian's packages, as root)
 	$(BIN)/python -m pytest -q -m slurm
+
+test-browser-deps:  ## Chromium, in which test-slow opens the dashboard; where apt-get may install it
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+		{ echo "error: no Chromium, and apt-get could not install it; install chromium as your system does"; exit 1; }
 
 lint: $(STAMP)  ## ruff, and mypy over the pure rooms
 	$(BIN)/ruff check .

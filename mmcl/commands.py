@@ -57,6 +57,10 @@ def main() -> None:
     made.add_argument("--output", "-o", type=Path, help="folder to write into; default: the sweep's own")
     made.add_argument("--allow-mixed", action="store_true", help="take runs of several commits")
 
+    made = add("dashboard", _dashboard, "a sweep as one HTML file, also while it runs")
+    add_sweep(made)
+    made.add_argument("--output", "-o", type=Path, help="file to write; default: SWEEP/dashboard.html")
+
     made = add("report", _report, "a table and figure of what was collected")
     made.add_argument("spec", help="a name in conf/report, or a .yaml file")
     made.add_argument("folder", type=Path, help="where results.csv and runs.csv are")
@@ -161,6 +165,13 @@ def _collect(arguments: argparse.Namespace) -> None:
     print(
         f"{output or sources[0]}: results.csv ({len(found.results)} rows), runs.csv ({len(found.runs)} runs)"
     )
+
+
+def _dashboard(arguments: argparse.Namespace) -> None:
+    from mmcl.reports.dashboard import dashboard
+
+    path, runs = dashboard(arguments.sweep_dir, arguments.output)
+    print(f"{runs} run(s) in {path}: open it in a browser")
 
 
 def _report(arguments: argparse.Namespace) -> None:

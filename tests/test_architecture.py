@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
         "records",
         "wandb",
     },
-    "reports": {"errors", "records", "pandas", "matplotlib", "rich", "yaml"},
+    "reports": {"errors", "records", "pandas", "matplotlib", "plotly", "rich", "yaml"},
     "config": BASE | {"errors", "records", "hydra", "omegaconf"},
     "experiment": {
         "torch", "lightning", "yaml", "rich", "omegaconf", "checks", "errors", "random", "config", "data", "worlds",
@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
 }  # fmt: skip
 LIBRARIES = {
     "torch", "numpy", "scipy", "sklearn", "lightning", "hydra", "omegaconf", "pandas", "matplotlib", "rich", "yaml",
-    "wandb", "torchvision",
+    "wandb", "torchvision", "plotly",
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

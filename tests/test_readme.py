@@ -31,6 +31,7 @@ def test_links_lead_somewhere():
     for page in (
         "README.md",
         "docs/architecture.md",
+        "docs/dashboard.md",
         "docs/extending.md",
         "docs/results.md",
         "results/numerical_quick/README.md",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,70 +15,12 @@ from rich.table import Table
 from mmcl.records.files import write_bytes
 from mmcl.reports.image import png
 from mmcl.reports.paper import PaperRow, find
-from mmcl.reports.roles import own
-
-LINEAR = ("linear", "logistic")
-NONLINEAR = ("kernel_ridge", "mlp")
-INTERVENTION = "kernel_ridge_intervention"
-LABELS = {
-    "content": "content c",
-    "style": "style s",
-    "modality_specific": "modality-specific m",
-    "content_intervened": "content c'",
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """What a run recovered of one kind of factor: the mean over the modalities' own encodings."""
-
-    role: str
-    intervened: bool
-    metric: str
-    linear: float | None
-    nonlinear: float | None
-    chance: float | None
-    ceiling: float | None
-
-    @property
-    def label(self) -> str:
-        return LABELS.get(self.role, self.role)
+from mmcl.reports.summary import Line, summarise_rows
 
 
 def summarise(results: pd.DataFrame) -> list[Line]:
-    """The rows of a run's table.
-
-    A line is the mean over each modality's own encodings (:func:`mmcl.reports.roles.own`); ``results.csv`` has every
-    encoding with every factor.
-    """
-    test = results[results.split.eq("test") & results.metric.isin(["r2", "accuracy"])]
-    counted = own(test)
-    lines = []
-    for intervened, part in counted.groupby(counted.intervention.ne("none")):
-        order = ["content", "content_intervened", "style", "modality_specific"]
-        roles = [r for r in order if r in set(part.role)] + sorted(set(part.role) - set(order))
-        for name in roles:
-            rows = part[part.role.eq(name)]
-
-            def mean(column: str, evaluators: tuple[str, ...], rows: pd.DataFrame = rows) -> float | None:
-                values = rows[rows.evaluator.isin(evaluators)][column].dropna()
-                return float(values.mean()) if len(values) else None
-
-            nonlinear = (INTERVENTION, *NONLINEAR) if intervened else NONLINEAR
-            # Chance and ceiling are the nonlinear predictor's, or the linear one's where there is no other.
-            shown = nonlinear if rows.evaluator.isin(nonlinear).any() else LINEAR
-            lines.append(
-                Line(
-                    role=str(name),
-                    intervened=bool(intervened),
-                    metric=str(rows.metric.iloc[0]),
-                    linear=mean("value", LINEAR),
-                    nonlinear=mean("value", nonlinear),
-                    chance=mean("chance", shown),
-                    ceiling=mean("ceiling", shown),
-                )
-            )
-    return lines
+    """The rows of a run's table; see :func:`mmcl.reports.summary.summarise_rows`."""
+    return summarise_rows(results.to_dict("records"))
 
 
 def report(run_dir: Path, shown: Path) -> None:

@@ -1,0 +1,80 @@
+"""What a run recovered of each kind of factor, from the rows of its ``results.csv``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LINEAR = ("linear", "logistic")
+NONLINEAR = ("kernel_ridge", "mlp")
+INTERVENTION = "kernel_ridge_intervention"
+LABELS = {
+    "content": "content c",
+    "style": "style s",
+    "modality_specific": "modality-specific m",
+    "content_intervened": "content c'",
+}
+ORDER = ("content", "content_intervened", "style", "modality_specific")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a run recovered of one kind of factor: the mean over the modalities' own encodings."""
+
+    role: str
+    intervened: bool
+    metric: str
+    linear: float | None
+    nonlinear: float | None
+    chance: float | None
+    ceiling: float | None
+
+    @property
+    def label(self) -> str:
+        return LABELS.get(self.role, self.role)
+
+
+def summarise_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
+    """The lines of a run's table, from rows of text or numbers.
+
+    A modality's style and modality-specific factors are scored from that modality's own encoding, content from
+    every encoding; a line is the mean over them. ``results.csv`` has every encoding with every factor.
+
+    Plain Python: on the few dozen rows of a run it is much faster than a data frame, and a sweep has hundreds of runs.
+    """
+    parts: dict[tuple[bool, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["split"] != "test" or row["metric"] not in ("r2", "accuracy"):
+            continue
+        role, _, owner = str(row["target"]).partition(".")
+        if owner in ("", row["representation"]):
+            parts.setdefault((row["intervention"] != "none", role), []).append(row)
+    return [_line(*key, parts[key]) for key in sorted(parts, key=_place)]
+
+
+def _place(key: tuple[bool, str]) -> tuple[bool, int, str]:
+    intervened, role = key
+    return intervened, ORDER.index(role) if role in ORDER else len(ORDER), role
+
+
+def _line(intervened: bool, role: str, rows: Sequence[Mapping[str, Any]]) -> Line:
+    nonlinear = (INTERVENTION, *NONLINEAR) if intervened else NONLINEAR
+    # Chance and ceiling are the nonlinear predictor's, or the linear one's where there is no other.
+    shown = nonlinear if any(row["evaluator"] in nonlinear for row in rows) else LINEAR
+    return Line(
+        role=role,
+        intervened=intervened,
+        metric=str(rows[0]["metric"]),
+        linear=_mean(rows, "value", LINEAR),
+        nonlinear=_mean(rows, "value", nonlinear),
+        chance=_mean(rows, "chance", shown),
+        ceiling=_mean(rows, "ceiling", shown),
+    )
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], column: str, evaluators: tuple[str, ...]) -> float | None:
+    cells = [row[column] for row in rows if row["evaluator"] in evaluators]
+    known = [value for cell in cells if cell != "" and not math.isnan(value := float(cell))]
+    return sum(known) / len(known) if known else None
