@@ -57,7 +57,8 @@ def test_where_float32_is_not_positive_definite_the_shifted_factor_serves(monkey
     dtypes, factor = [], Kernel._factor
 
     def seen(self, diagonal, dtype, scale):
-        found = factor(self, diagonal, dtype, scale)
+        # Whether this kernel's first float32 factor exists is up to the processor's rounding; here it does not.
+        found = factor(self, diagonal, dtype, scale) if dtypes else None
         dtypes.append((dtype, found is not None))
         return found
 
@@ -65,8 +66,7 @@ def test_where_float32_is_not_positive_definite_the_shifted_factor_serves(monkey
     x, y = 1e-3 * normal(600, 3), normal(600, 2, seed=1)  # a kernel of nearly all ones
     alpha = 1e-5
     (w,) = Kernel(x, 0.01, chunk=100).solve([alpha], [y])
-    assert dtypes[0] == (torch.float32, False), "the case must arise"
-    assert dtypes[1] == (torch.float32, True)
+    assert dtypes[:2] == [(torch.float32, False), (torch.float32, True)]
     matrix = rbf(x, x, 0.01) + alpha * torch.eye(600, dtype=torch.float64)
     assert (matrix @ w - y).norm() <= 2 * module.TOLERANCE * y.norm()
 
