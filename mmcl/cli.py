@@ -105,18 +105,17 @@ def _single(overrides: list[str]) -> None:
     """One run, in this process or, with several devices, in one for each that is started here."""
     ((config, _),) = check(overrides, multirun=False)
     _writable(_root(config, multirun=False))
-    wanted = config.trainer.processes
-    if wanted > 1:
-        from mmcl.training.processes import check_started, launch, started
+    from mmcl.training.processes import check_started, launch, started
 
-        if started() is None:
-            if config.trainer.num_nodes > 1:
-                raise UserError(
-                    f"trainer.num_nodes={config.trainer.num_nodes}: start a process for each device on every node, "
-                    "with srun --ntasks-per-node, torchrun --nnodes, or -m hydra/launcher=slurm_gpus"
-                )
-            raise SystemExit(launch(wanted, [sys.executable, *sys.argv]))
-        check_started(wanted)
+    wanted = config.trainer.processes
+    if wanted > 1 and started() is None:
+        if config.trainer.num_nodes > 1:
+            raise UserError(
+                f"trainer.num_nodes={config.trainer.num_nodes}: start a process for each device on every node, "
+                "with srun --ntasks-per-node, torchrun --nnodes, or -m hydra/launcher=slurm_gpus"
+            )
+        raise SystemExit(launch(wanted, [sys.executable, *sys.argv]))
+    check_started(wanted)
     _hydra("train")
 
 
