@@ -170,7 +170,7 @@ def _writable(folder: Path) -> None:
     """Raise ``UserError`` unless files can be made in ``folder``, which is made if it is not there."""
     from mmcl.records.files import write_bytes
 
-    probe = folder / ".probe"
+    probe = folder / f".probe-{os.getpid()}"  # several processes of one run may look at once
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(probe, b"0")
