@@ -104,7 +104,7 @@ def _check_evaluate(overrides: list[str]) -> None:
 def _single(overrides: list[str]) -> None:
     """One run, in this process or, with several devices, in one for each that is started here."""
     ((config, _),) = check(overrides, multirun=False)
-    _writable(_root(config, multirun=False))
+    _writable(Path(config.run.output) / config.run.name)
     from mmcl.training.processes import check_started, launch, started
 
     wanted = config.trainer.processes
@@ -160,10 +160,6 @@ def _sweep(overrides: list[str]) -> None:
         )
     if lost:
         print(f"the launcher said: {lost}", file=sys.stderr)
-
-
-def _root(config: Train, multirun: bool) -> Path:
-    return Path("multirun" if multirun else config.run.output) / config.run.name
 
 
 def _writable(folder: Path) -> None:
