@@ -114,6 +114,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from mmcl import experiment
     from mmcl.config.compose import compose_one
     from mmcl.config.schema import validate_evaluate
+    from mmcl.reports.run import redraw
 
     _, evaluator = validate_evaluate(compose_one("evaluate", [f"run_dir={sweep_dir}", *overrides]))
     faults = []
@@ -121,12 +122,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         print(f"{n}/{len(runs)} {run.run_dir}", flush=True)
         try:
             experiment.evaluate(run.run_dir, evaluator)
+            redraw(run.run_dir)
         except Exception as error:
             faults.append(f"{run.run_dir}: {describe(error)}")
             print(f"error: {faults[-1]}", file=sys.stderr)
     if faults:
         fail(f"{len(faults)} of {len(runs)} run(s) could not be evaluated: " + "; ".join(faults))
-    print(f"{len(runs)} run(s) evaluated; figures are drawn again by mmcl report and mmcl dashboard")
+    print(f"{len(runs)} run(s) evaluated; collect them again: mmcl collect {sweep_dir}")
 
 
 def _prune(arguments: argparse.Namespace) -> None:

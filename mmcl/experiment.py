@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -416,6 +417,8 @@ def _train_weights(config: Train, run_dir: Path, world: World, manifest: Manifes
             raise UserError(
                 f"{checkpoint}: damaged ({error}); delete it, and the same command trains from the start"
             ) from None
+    if slow := config.trainer.slow_precision:
+        print(f"warning: {slow}", file=sys.stderr)
     context = Context(run_dir, world, config.run.seed)
     loggers = around.loggers.start(start)
     callbacks = [c for c in (spec.build(context) for spec in config.callbacks.values()) if c is not None]

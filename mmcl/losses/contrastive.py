@@ -5,9 +5,16 @@ For anchors ``h1`` and their partners ``h2`` (row i of both from sample i), one 
     l_i = - sim(h1_i, h2_i) / tau + log sum_{c in C_i} exp( sim(h1_i, c) / tau )  [ - log |C_i| ]
 
 where the candidates C_i depend on ``negatives`` (below) and hold the positive h2_i or not, and the bracket
-is the log-mean of ``normaliser``. Eq. 2 of Daunhawer et al. (2023, "Identifiability results for multimodal
-contrastive learning") is ``cross`` with the positive, log-sum, summed over the batch, one direction; Eq. 4
-is the mean of both.
+makes the sum a mean (``candidate_reduction``). With the ``joint`` normaliser the second term is that of all
+anchors together, log sum_i sum_{c in C_i} [ - log sum_i |C_i| ]: it normalises a density of pairs, where
+``conditional`` normalises the density of h2 given h1.
+
+Eq. 2 of Daunhawer et al. (2023, "Identifiability results for multimodal contrastive learning") is ``cross``
+with the positive, sums over the batch and the candidates, one direction; Eq. 4 is the mean of both. Of
+Baptista et al. (2025, "A mathematical perspective on contrastive learning", sections 2 and 3), with means over
+both: the conditional loss with lambda_v and lambda_u as the directions' weights, and the joint loss, each of
+them estimated by all pairs of a batch; conditional <= joint for any encodings (their Theorem 3.10). Their L2
+tilting, -|g_u - g_v|^2 / (2 tau), is ``negative_squared_euclidean`` at the temperature 2 tau.
 
 Departure: by default the mean over the batch and the log-*mean* over candidates, so that values compare
 across batch sizes. Exactly: ``printed = K * (ours + log K)`` for ``cross``, and the printed gradient is K
@@ -56,17 +63,17 @@ class Negatives(Enum):
 
 
 class Reduction(Enum):
-    """Over the batch: ``mean``, or ``sum`` as Eq. 2 prints."""
+    """Over the batch, or over the candidates: ``mean``, or ``sum`` as Eq. 2 prints both."""
 
     mean = "mean"
     sum = "sum"
 
 
 class Normaliser(Enum):
-    """Over the candidates: ``log_mean`` subtracts the log of their number, ``log_sum`` (printed) does not."""
+    """What the exponentials are summed over: each anchor's candidates (``conditional``), or all of them (``joint``)."""
 
-    log_mean = "log_mean"
-    log_sum = "log_sum"
+    conditional = "conditional"
+    joint = "joint"
 
 
 def contrastive_pair(
@@ -80,9 +87,11 @@ def contrastive_pair(
     temperature: float | Tensor = 1.0,
     negatives: Negatives = Negatives.cross,
     positive_in_denominator: bool = True,
-    symmetric: bool = True,
+    weight_second_given_first: float = 1.0,
+    weight_first_given_second: float = 1.0,
     reduction: Reduction = Reduction.mean,
-    normaliser: Normaliser = Normaliser.log_mean,
+    candidate_reduction: Reduction = Reduction.mean,
+    normaliser: Normaliser = Normaliser.conditional,
     tile: int | None = None,
 ) -> Tensor:
     """The loss of one pair of modalities (formula at the head of this module).
@@ -91,26 +100,29 @@ def contrastive_pair(
         h1: ``(K, D)`` encodings of the first modality, the anchors of the first direction.
         h2: ``(K, D)`` encodings of the second; row i belongs to row i of ``h1``.
         fresh1: ``(M, D)`` encodings of the first modality from an independent batch; ``within_fresh`` alone.
-        fresh2: the same of the second modality; needed only when ``symmetric``.
+        fresh2: the same of the second modality. Each is needed only where its direction has a weight.
         similarity: sim; ``lp_exponent`` is its p > 0 for ``negative_lp``.
         temperature: tau > 0, a number or a 0-dim tensor (which then gets a gradient).
         negatives: see :class:`Negatives`.
         positive_in_denominator: whether h2_i stands among the candidates C_i.
-        symmetric: mean of the directions 1 -> 2 and 2 -> 1 (Eq. 4), or 1 -> 2 alone (Eq. 2).
+        weight_second_given_first: >= 0, of the direction with anchors h1; the loss is half the weighted sum of the
+            directions. 1 and 1 is Eq. 4; 2 and 0 is Eq. 2.
+        weight_first_given_second: >= 0, of the direction with anchors h2; not both 0.
         reduction: over the batch.
-        normaliser: over the candidates; |C_i| is K - 1 (``cross``, ``within``), M (``within_fresh``) or 2K -
-            2 (``both``), plus 1 with the positive.
+        candidate_reduction: over the candidates; |C_i| is K - 1 (``cross``, ``within``), M (``within_fresh``) or
+            2K - 2 (``both``), plus 1 with the positive.
+        normaliser: see :class:`Normaliser`.
         tile: rows and columns of pairs held in memory at a time, >= 1 (see :mod:`mmcl.losses.pairs`); ``None``
             chooses. It decides memory and time, not the value.
 
     Returns:
         Scalar, in float32 (float64 if an input is), also under autocast. With ``cross``, the positive in the
-        denominator, ``mean`` and ``log_mean`` it is at least -log K.
+        denominator, means and weights that sum to 2 it is at least -log K.
 
     Raises:
         ValueError: for other than two ``(K, D)`` matrices of one shape; K = 1 where negatives come from the
             same batch; a missing or misshapen fresh batch for ``within_fresh``; a temperature or exponent
-            that is not positive and finite.
+            that is not positive and finite; a negative weight, or none.
 
     A fresh batch that is not needed is ignored.
 
@@ -127,7 +139,13 @@ def contrastive_pair(
             f"a batch of 1 row leaves no negatives with negatives={negatives.name}: "
             "use a batch size of at least 2"
         )
-    anchors = ("h1", "h2") if symmetric else ("h1",)
+    require_weights(weight_second_given_first, weight_first_given_second)
+    weights = {"h1": weight_second_given_first, "h2": weight_first_given_second}
+    if normaliser is Normaliser.joint and negatives is Negatives.cross:
+        # All pairs are the same pairs from either side.
+        weights = {"h1": weight_second_given_first + weight_first_given_second}
+    weights = {name: weight for name, weight in weights.items() if weight > 0}
+    anchors = tuple(weights)
     fresh = {"h1": fresh1, "h2": fresh2}
     # Encoders may run under autocast; similarities and log-sum-exp never do.
     with torch.autocast(device_type=h1.device.type, enabled=False):
@@ -160,7 +178,9 @@ def contrastive_pair(
             for name in anchors:
                 parts[name].append(positive)
         if negatives in (Negatives.cross, Negatives.both):
-            for name, part in zip(anchors, sums(h1, h2, skip_diagonal=True, both=symmetric), strict=False):
+            first, second = (h1, h2) if anchors[0] == "h1" else (h2, h1)
+            found = sums(first, second, skip_diagonal=True, both=len(anchors) == 2)
+            for name, part in zip(anchors, found, strict=False):
                 parts[name].append(part)
         if negatives in (Negatives.within, Negatives.both):
             for name in anchors:
@@ -170,20 +190,24 @@ def contrastive_pair(
                 parts[name].append(sums(rows[name], pools[name], skip_diagonal=False)[0])
 
         losses = []
-        for name in anchors:
-            row_losses = reduce(torch.logaddexp, parts[name]) - positive
-            if normaliser is Normaliser.log_mean:
-                fresh_rows = pools[name].shape[0] if name in pools else 0
-                count = candidate_count(h1.shape[0], negatives, positive_in_denominator, fresh_rows)
+        for name, weight in weights.items():
+            log_sums = reduce(torch.logaddexp, parts[name])
+            fresh_rows = pools[name].shape[0] if name in pools else 0
+            count = candidate_count(h1.shape[0], negatives, positive_in_denominator, fresh_rows)
+            if normaliser is Normaliser.joint:
+                log_sums, count = log_sums.logsumexp(dim=0), count * h1.shape[0]
+            row_losses = log_sums - positive
+            if candidate_reduction is Reduction.mean:
                 row_losses = row_losses - math.log(count)
-            losses.append(row_losses.mean() if reduction is Reduction.mean else row_losses.sum())
-        return torch.stack(losses).mean()
+            total = row_losses.mean() if reduction is Reduction.mean else row_losses.sum()
+            losses.append(weight / 2 * total)
+        return torch.stack(losses).sum()
 
 
 def candidate_count(
     rows: int, negatives: Negatives, positive_in_denominator: bool, fresh_rows: int = 0
 ) -> int:
-    """|C_i|, the number of candidates of one anchor: what ``log_mean`` divides by.
+    """|C_i|, the number of candidates of one anchor: what a mean over them divides by.
 
     >>> candidate_count(8, Negatives.both, True)
     15
@@ -206,16 +230,18 @@ def contrastive_loss(
     temperature: float | Tensor = 1.0,
     negatives: Negatives = Negatives.cross,
     positive_in_denominator: bool = True,
-    symmetric: bool = True,
+    weight_second_given_first: float = 1.0,
+    weight_first_given_second: float = 1.0,
     reduction: Reduction = Reduction.mean,
-    normaliser: Normaliser = Normaliser.log_mean,
+    candidate_reduction: Reduction = Reduction.mean,
+    normaliser: Normaliser = Normaliser.conditional,
     tile: int | None = None,
 ) -> Tensor:
     """:func:`contrastive_pair`, averaged over all unordered pairs of two or more modalities.
 
     Args:
         z: name -> ``(K, D)``, two or more. A pair's first modality is the one inserted first; that order
-            matters only when not ``symmetric``.
+            matters only where the directions' weights differ.
         fresh: name -> ``(M, D)`` from an independent batch, for ``within_fresh``; otherwise ignored.
 
     The other arguments, the result's range and the errors are those of :func:`contrastive_pair`; fewer than
@@ -235,8 +261,10 @@ def contrastive_loss(
             temperature=temperature,
             negatives=negatives,
             positive_in_denominator=positive_in_denominator,
-            symmetric=symmetric,
+            weight_second_given_first=weight_second_given_first,
+            weight_first_given_second=weight_first_given_second,
             reduction=reduction,
+            candidate_reduction=candidate_reduction,
             normaliser=normaliser,
             tile=tile,
         )
@@ -260,6 +288,16 @@ def mean_squared_norm(z: Mapping[str, Tensor]) -> Tensor:
     with torch.autocast(device_type=next(iter(z.values())).device.type, enabled=False):
         rows = full_precision(*z.values())
         return torch.stack([h.square().sum(dim=1).mean() for h in rows]).mean()
+
+
+def require_weights(second_given_first: float, first_given_second: float) -> None:
+    """Raise ``ValueError`` that names the field unless both are finite and >= 0, and not both 0."""
+    weights = {"second_given_first": second_given_first, "first_given_second": first_given_second}
+    for name, weight in weights.items():
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        require(number and 0 <= weight < math.inf, f"weight_{name}", weight, "a finite number >= 0")
+    allowed = "> 0 where weight_first_given_second is 0"
+    require(any(weights.values()), "weight_second_given_first", second_given_first, allowed)
 
 
 def _checked_fresh(name: str, fresh: Tensor | None, h1: Tensor) -> Tensor:
@@ -298,9 +336,11 @@ class Contrastive:
     temperature_max: float = 100.0
     negatives: Negatives = Negatives.cross
     positive_in_denominator: bool = True
-    symmetric: bool = True
+    weight_second_given_first: float = 1.0
+    weight_first_given_second: float = 1.0
     reduction: Reduction = Reduction.mean
-    normaliser: Normaliser = Normaliser.log_mean
+    candidate_reduction: Reduction = Reduction.mean
+    normaliser: Normaliser = Normaliser.conditional
     norm_penalty: float = 0.0
     tile: int | None = None
 
@@ -312,11 +352,13 @@ class Contrastive:
             ("similarity", Similarity),
             ("negatives", Negatives),
             ("reduction", Reduction),
+            ("candidate_reduction", Reduction),
             ("normaliser", Normaliser),
         ):
             object.__setattr__(self, name, as_member(members, name, getattr(self, name)))
         for name in ("lp_exponent", "temperature", "temperature_min", "temperature_max"):
             require_positive(name, getattr(self, name))
+        require_weights(self.weight_second_given_first, self.weight_first_given_second)
         low, high = self.temperature_min, self.temperature_max
         require(low <= high, "temperature_max", high, f"at least temperature_min={low}")
         if self.learned_temperature:
@@ -372,8 +414,10 @@ class ContrastiveLoss(nn.Module):
             temperature=self._tau(),
             negatives=spec.negatives,
             positive_in_denominator=spec.positive_in_denominator,
-            symmetric=spec.symmetric,
+            weight_second_given_first=spec.weight_second_given_first,
+            weight_first_given_second=spec.weight_first_given_second,
             reduction=spec.reduction,
+            candidate_reduction=spec.candidate_reduction,
             normaliser=spec.normaliser,
             tile=spec.tile,
         )

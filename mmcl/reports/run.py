@@ -23,6 +23,12 @@ def summarise(results: pd.DataFrame) -> list[Line]:
     return summarise_rows(results.to_dict("records"))
 
 
+def redraw(run_dir: Path) -> Path:
+    """Write ``figure.png`` of the run in ``run_dir`` from its other files, and return its path."""
+    config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    return draw(run_dir, summarise(pd.read_csv(run_dir / "results.csv")), find(config), config)
+
+
 def report(run_dir: Path, shown: Path) -> None:
     """Print the table of the run in ``run_dir`` and write its ``figure.png``."""
     config = yaml.safe_load((run_dir / "config.yaml").read_text())

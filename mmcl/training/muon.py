@@ -15,18 +15,24 @@ class StackedMuon(torch.optim.Muon):
 
     For each weight matrix W (m x n) with gradient G: ``M <- mu M + (1 - mu) G``, ``U = NS((1 - mu) G + mu M)``,
     ``W <- (1 - lr weight_decay) W - lr sqrt(max(1, m / n)) U``, where NS brings the singular values of its argument
-    near 1 by quintic Newton-Schulz iterations in bfloat16 (Jordan et al., 2024).
+    near 1 by quintic Newton-Schulz iterations (Jordan et al., 2024).
 
     A matrix of a narrow encoder is so small that starting its product costs more than the product. One encoder for
     each modality and several layers of one width give several matrices of a shape, which are stacked here. Arguments
-    and state are torch's.
+    and state are torch's, and one more:
+
+    Args:
+        product_dtype: of the iterations. ``None``: bfloat16 on accelerators, as torch's; float32 on CPUs, a departure:
+            for small matrices it is no slower where the CPU has units for bfloat16, and sixty times faster where
+            it has none.
 
     Raises:
         ValueError: for ``adjust_lr_fn`` other than torch's default, the factor above.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, product_dtype: torch.dtype | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._product_dtype = product_dtype
         for group in self.param_groups:
             if group["adjust_lr_fn"] not in (None, "original"):
                 raise ValueError(f"adjust_lr_fn={group['adjust_lr_fn']!r}: must be None or 'original'")
@@ -56,8 +62,13 @@ class StackedMuon(torch.optim.Muon):
             momenta.append(state["momentum_buffer"])
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         updates = torch._foreach_lerp(gradients, momenta, group["momentum"]) if group["nesterov"] else momenta
+        stack = torch.stack(tuple(updates))
+        usual = torch.float32 if stack.device.type == "cpu" else torch.bfloat16
         directions = orthogonalised(
-            torch.stack(tuple(updates)), group["ns_coefficients"], group["ns_steps"], group["eps"]
+            stack.to(self._product_dtype or usual),
+            group["ns_coefficients"],
+            group["ns_steps"],
+            group["eps"],
         )
         rows, columns = matrices[0].shape
         if group["weight_decay"] != 0:
@@ -73,19 +84,17 @@ def orthogonalised(stack: Tensor, coefficients: tuple[float, float, float], step
     brings them near 1 and leaves the singular vectors.
 
     Args:
-        stack: ``(count, m, n)``.
+        stack: ``(count, m, n)``, of the dtype to calculate in.
         coefficients: (a, b, c).
         steps: number of iterations.
         eps: smallest norm divided by.
 
     Returns:
-        ``(count, m, n)``, bfloat16.
+        ``(count, m, n)``.
     """
     a, b, c = coefficients
     tall = stack.shape[1] > stack.shape[2]
-    x = stack.bfloat16()
-    if tall:
-        x = x.mT
+    x = stack.mT if tall else stack
     x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=eps)
     for _ in range(steps):
         gram = torch.bmm(x, x.mT)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import platform
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
@@ -94,6 +96,23 @@ class Trainer:
     def processes(self) -> int:
         """The number of processes that train a run, one for each device."""
         return self.devices * self.num_nodes
+
+    @property
+    def slow_precision(self) -> str | None:
+        """Why the precision is slow where this runs, with the remedy; ``None`` where nothing is known against it."""
+        on_cpu = self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.accelerator.is_available())
+        if self.precision is not Precision.bf16_mixed or not on_cpu:
+            return None
+        without_units = platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() in (
+            "DEFAULT",
+            "AVX2",
+        )
+        if not without_units:
+            return None
+        return (
+            "trainer.precision=bf16_mixed: this CPU has no units for bfloat16, in which matrix products are several "
+            "times slower here than in float32; take trainer.precision=fp32"
+        )
 
     def build(self, run_dir: Path, callbacks: list[Callback], loggers: list[Logger]) -> pl.Trainer:
         # Buffers are the same in all processes from the start, and nothing here changes them.

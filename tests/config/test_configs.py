@@ -102,7 +102,7 @@ def test_numerical_paper_is_table_2a():
     assert config["optimizer"]["lr"] == 1e-4
     assert config["loss"]["temperature"] == 1.0
     assert config["loss"]["similarity"] == "negative_squared_euclidean"
-    assert config["loss"]["symmetric"]
+    assert config["loss"]["weight_second_given_first"] == config["loss"]["weight_first_given_second"] == 1.0
     assert config["encoder"]["widths"] == [10, 50, 50, 50, 50, 10]
     assert config["data"]["condition_ratio"] == 1e-3
     assert config["data"]["mixing_layers"] == 3

@@ -152,9 +152,14 @@ def test_a_sweep_is_evaluated_again_without_training_and_its_checkpoints_may_go(
     assert len(list(sweep.glob("*/checkpoints/last.ckpt"))) == len(trained)
     assert mmcl(whole, "prune", "multirun/smoke_sweep", "--delete").returncode == 0
     assert not list(sweep.glob("*/checkpoints/last.ckpt"))
+    figures = {path: path.read_bytes() for path in sweep.glob("*/figure.png")}
+    assert len(figures) == len(trained)
+    for path in figures:
+        path.unlink()
     again = mmcl(whole, "evaluate", "multirun/smoke_sweep")
     assert again.returncode == 0, again.stderr
     assert {path: path.read_bytes() for path in before} == before
+    assert {path: path.read_bytes() for path in figures} == figures
     assert {path: path.stat().st_mtime_ns for path in trained} == trained
 
 

@@ -21,8 +21,10 @@ def similarity_of(a: Tensor, b: Tensor, kind: Similarity, p: float) -> Tensor:
     return inner  # type: ignore[return-value]
 
 
-def one_direction(h1, h2, fresh1, kind, p, tau, negatives, positive_in, reduction, normaliser) -> Tensor:
-    losses = []
+def one_direction(
+    h1, h2, fresh1, kind, p, tau, negatives, positive_in, reduction, candidate_reduction, normaliser
+) -> Tensor:
+    positives, sums, counts = [], [], []
     for i in range(len(h1)):
         candidates = [h2[i]] if positive_in else []
         for j in range(len(h1)):
@@ -33,20 +35,28 @@ def one_direction(h1, h2, fresh1, kind, p, tau, negatives, positive_in, reductio
         if negatives is Negatives.within_fresh:
             candidates += list(fresh1)
         total = sum(torch.exp(similarity_of(h1[i], c, kind, p) / tau) for c in candidates)
-        if normaliser is Normaliser.log_mean:
-            total = total / len(candidates)
-        losses.append(-similarity_of(h1[i], h2[i], kind, p) / tau + torch.log(total))
-    summed = sum(losses)
-    return summed / len(losses) if reduction is Reduction.mean else summed  # type: ignore[return-value]
+        positives.append(similarity_of(h1[i], h2[i], kind, p) / tau)
+        sums.append(total)
+        counts.append(len(candidates))
+    if normaliser is Normaliser.joint:
+        sums, counts = [sum(sums)] * len(h1), [sum(counts)] * len(h1)
+    if candidate_reduction is Reduction.mean:
+        sums = [total / count for total, count in zip(sums, counts, strict=True)]
+    summed = sum(torch.log(total) - positive for total, positive in zip(sums, positives, strict=True))
+    return summed / len(h1) if reduction is Reduction.mean else summed  # type: ignore[return-value]
 
 
 def naive_pair(
     h1, h2, fresh1, fresh2, *, similarity, lp_exponent, temperature, negatives, positive_in_denominator,
-    symmetric, reduction, normaliser,
+    weight_second_given_first, weight_first_given_second, reduction, candidate_reduction, normaliser,
 ) -> Tensor:  # fmt: skip
-    rest = (similarity, lp_exponent, temperature, negatives, positive_in_denominator, reduction, normaliser)
-    forward = one_direction(h1, h2, fresh1, *rest)
-    return (forward + one_direction(h2, h1, fresh2, *rest)) / 2 if symmetric else forward
+    rest = (
+        similarity, lp_exponent, temperature, negatives, positive_in_denominator, reduction, candidate_reduction,
+        normaliser,
+    )  # fmt: skip
+    forward = weight_second_given_first * one_direction(h1, h2, fresh1, *rest)
+    backward = weight_first_given_second * one_direction(h2, h1, fresh2, *rest)
+    return (forward + backward) / 2
 
 
 def naive_kernel_entropy(h: Tensor, bandwidth: float) -> Tensor:

@@ -34,7 +34,8 @@ def test_relation_to_the_within_loss(symmetric, bandwidth):
         negatives=Negatives.within,
         positive_in_denominator=False,
         temperature=tau,
-        symmetric=symmetric,
+        weight_second_given_first=1.0 if symmetric else 2.0,
+        weight_first_given_second=1.0 if symmetric else 0.0,
     )
     constant = width / 2 * math.log(2 * math.pi * bandwidth**2)
     limit = align_max_ent({"a": h1, "b": h2}, bandwidth=bandwidth, squared=True, symmetric=symmetric)

@@ -19,6 +19,10 @@ from mmcl.losses import (
 )
 from tests.losses.naive import naive_pair
 
+BOTH, SECOND_GIVEN_FIRST, FIRST_GIVEN_SECOND, UNEVEN = (
+    {"weight_second_given_first": first, "weight_first_given_second": second}
+    for first, second in ((1.0, 1.0), (2.0, 0.0), (0.0, 2.0), (0.5, 1.25))
+)
 GRID = [
     {
         "similarity": similarity,
@@ -26,12 +30,21 @@ GRID = [
         "temperature": temperature,
         "negatives": negatives,
         "positive_in_denominator": positive,
-        "symmetric": symmetric,
+        **weights,
         "reduction": reduction,
+        "candidate_reduction": candidate_reduction,
         "normaliser": normaliser,
     }
-    for similarity, temperature, negatives, positive, symmetric, reduction, normaliser in itertools.product(
-        Similarity, (1.0, 0.7), Negatives, (True, False), (True, False), Reduction, Normaliser
+    for similarity, (temperature, weights), negatives, positive, reduction, candidate_reduction, normaliser in (
+        itertools.product(
+            Similarity,
+            ((1.0, BOTH), (0.7, SECOND_GIVEN_FIRST), (0.7, FIRST_GIVEN_SECOND), (1.3, UNEVEN)),
+            Negatives,
+            (True, False),
+            Reduction,
+            Reduction,
+            Normaliser,
+        )
     )
 ]
 
@@ -61,7 +74,7 @@ def name_of(options: dict) -> str:
 @pytest.mark.parametrize("similarity", Similarity)
 def test_the_whole_grid_equals_plain_loops_in_value_and_gradient(similarity, negatives):
     cells = [o for o in GRID if o["similarity"] is similarity and o["negatives"] is negatives]
-    assert len(cells) == 32
+    assert len(cells) == 64
     for options in cells:
         expected, expected_gradients = value_and_gradients(naive_pair, four(), **options)
         for tile in (None, 3):
@@ -81,20 +94,20 @@ def test_eq_2_by_hand():
     # + e^-4)) = 1 + log(0.7540745)     = 0.7177359   -log(1 / (e^-9 + e^-1 + 1))               =
     # log(1.3680029) = 0.3133519
     h1, h2 = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0.0], [2.0], [3.0]])
-    one_sided = {"symmetric": False}
-    printed = contrastive_pair(h1, h2, reduction=Reduction.sum, normaliser=Normaliser.log_sum, **one_sided)
+    sums = {"reduction": Reduction.sum, "candidate_reduction": Reduction.sum}
+    printed = contrastive_pair(h1, h2, **sums, **SECOND_GIVEN_FIRST)
     assert printed.item() == pytest.approx(0.0182711 + 0.7177359 + 0.3133519, abs=3e-6)
-    ours = contrastive_pair(h1, h2, **one_sided)
+    ours = contrastive_pair(h1, h2, **SECOND_GIVEN_FIRST)
     assert ours.item() == pytest.approx((0.0182711 + 0.7177359 + 0.3133519) / 3 - 1.0986123, abs=3e-6)
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_printed_is_k_times_ours_plus_log_k(symmetric):
+@pytest.mark.parametrize("weights", [BOTH, SECOND_GIVEN_FIRST])
+def test_printed_is_k_times_ours_plus_log_k(weights):
     rows = 7
     pair = (sample(rows, 3), sample(rows, 3, seed=1))
-    ours, ours_gradients = value_and_gradients(contrastive_pair, pair, symmetric=symmetric)
+    ours, ours_gradients = value_and_gradients(contrastive_pair, pair, **weights)
     printed, printed_gradients = value_and_gradients(
-        contrastive_pair, pair, symmetric=symmetric, reduction=Reduction.sum, normaliser=Normaliser.log_sum
+        contrastive_pair, pair, **weights, reduction=Reduction.sum, candidate_reduction=Reduction.sum
     )
     torch.testing.assert_close(printed, rows * (ours + math.log(rows)))
     for a, b in zip(printed_gradients, ours_gradients, strict=True):
@@ -144,8 +157,9 @@ def test_invariances(similarity, negatives):
 
 def test_one_sided_losses_depend_on_the_order():
     h1, h2 = sample(6, 3), sample(6, 3, seed=1)
-    a, b = contrastive_pair(h1, h2, symmetric=False), contrastive_pair(h2, h1, symmetric=False)
+    a, b = (contrastive_pair(*pair, **SECOND_GIVEN_FIRST) for pair in ((h1, h2), (h2, h1)))
     assert not torch.isclose(a, b)
+    torch.testing.assert_close(contrastive_pair(h1, h2, **FIRST_GIVEN_SECOND), b)
     torch.testing.assert_close(contrastive_pair(h1, h2), (a + b) / 2)
 
 
@@ -226,11 +240,11 @@ def test_bfloat16_and_autocast_still_compute_in_float32(similarity, negatives):
 
 
 @pytest.mark.parametrize("negatives", Negatives)
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_three_modalities_are_the_mean_of_their_pairs_in_insertion_order(symmetric, negatives):
+@pytest.mark.parametrize("weights", [BOTH, SECOND_GIVEN_FIRST])
+def test_three_modalities_are_the_mean_of_their_pairs_in_insertion_order(weights, negatives):
     z = {name: sample(5, 2, seed=i) for i, name in enumerate(["text", "audio", "image"])}
     fresh = {name: sample(4, 2, seed=i + 10) for i, name in enumerate(["image", "text", "audio"])}
-    options = {"symmetric": symmetric, "negatives": negatives}
+    options = {**weights, "negatives": negatives}
     pairs = [("text", "audio"), ("text", "image"), ("audio", "image")]
     expected = sum(contrastive_pair(z[a], z[b], fresh[a], fresh[b], **options) for a, b in pairs) / 3
     torch.testing.assert_close(contrastive_loss(z, fresh, **options), expected)
@@ -286,7 +300,7 @@ def test_one_row_is_refused_where_it_leaves_no_negatives(negatives, positive):
 
 def test_one_row_is_fine_against_a_fresh_batch_and_one_sided_needs_one_fresh_modality():
     h = sample(1, 2)
-    loss = contrastive_pair(h, h, sample(3, 2, seed=1), negatives=Negatives.within_fresh, symmetric=False)
+    loss = contrastive_pair(h, h, sample(3, 2, seed=1), negatives=Negatives.within_fresh, **SECOND_GIVEN_FIRST)
     assert torch.isfinite(loss)
 
 
@@ -300,7 +314,12 @@ def test_one_row_is_fine_against_a_fresh_batch_and_one_sided_needs_one_fresh_mod
             ("temperature", "lp_exponent", "temperature_min", "temperature_max"),
             (0.0, -1.0, math.nan, math.inf, "warm"),
         ),
-        *itertools.product(("similarity", "negatives", "reduction", "normaliser"), ("typo", 3)),
+        *itertools.product(
+            ("similarity", "negatives", "reduction", "candidate_reduction", "normaliser"), ("typo", 3)
+        ),
+        *itertools.product(
+            ("weight_second_given_first", "weight_first_given_second"), (-1.0, math.nan, math.inf, "more")
+        ),
         ("temperature_max", 0.001),
     ],
 )
@@ -400,3 +419,32 @@ def test_one_exponential_for_both_directions_is_exact_also_where_columns_underfl
         torch.autograd.grad(loss, [h1, h2]), torch.autograd.grad(expected, [h1, h2]), strict=True
     ):
         torch.testing.assert_close(got, want, rtol=1e-7, atol=1e-9)
+
+
+def test_some_direction_must_have_a_weight():
+    for make in (Contrastive, lambda **weights: contrastive_pair(sample(3, 2), sample(3, 2), **weights)):
+        with pytest.raises(ValueError, match=r"^weight_second_given_first=0.0: must be > 0 where"):
+            make(weight_second_given_first=0.0, weight_first_given_second=0.0)
+
+
+@pytest.mark.parametrize("negatives", Negatives)
+@pytest.mark.parametrize("similarity", Similarity)
+def test_the_conditional_loss_is_at_most_the_joint_one(similarity, negatives):
+    """Theorem 3.10 of Baptista et al. (2025): Jensen's inequality, for any encodings."""
+    for seed in range(20):
+        rows = [sample(n, 3, seed=4 * seed + i) * (0.1 + seed) for i, n in enumerate((6, 6, 5, 5))]
+        options = {"similarity": similarity, "negatives": negatives, "temperature": 0.5}
+        conditional, joint = (contrastive_pair(*rows, **options, normaliser=n) for n in Normaliser)
+        assert conditional <= joint + 1e-12
+    same = torch.ones(4, 3, dtype=torch.float64)  # equal where every anchor's sum is the same
+    conditional, joint = (contrastive_pair(same, same, same, same, **options, normaliser=n) for n in Normaliser)
+    torch.testing.assert_close(conditional, joint)
+
+
+def test_the_joint_loss_by_hand():
+    # s = -d^2: the pairs of h1 = 0, 1 and h2 = 0, 2 are 0, -4 / -1, -1. The positives are 0 and -1.
+    h1, h2 = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]])
+    expected = 0.5 + math.log((1 + math.exp(-4) + 2 * math.exp(-1)) / 4)
+    for weights in (BOTH, SECOND_GIVEN_FIRST, FIRST_GIVEN_SECOND):
+        found = contrastive_pair(h1, h2, normaliser=Normaliser.joint, **weights)
+        assert found.item() == pytest.approx(expected, abs=1e-6)

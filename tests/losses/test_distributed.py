@@ -1,36 +1,70 @@
+"""Two real processes of gloo against one that has the whole batch: every preset, value and gradient."""
+
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
 from torch import distributed as dist
-from torch import nn
 
-from mmcl.losses import AlignMaxEnt, Contrastive, Entropy, Negatives, Reduction, gather_rows
+from mmcl import losses
+from mmcl.losses import AlignMaxEnt, Contrastive, Entropy, Negatives, Normaliser, Reduction, gather_rows
 
-WORLD, ROWS = 2, 3
-SPECS = [
-    *(Contrastive(negatives=n, learned_temperature=True, temperature=0.8) for n in Negatives),
-    Contrastive(positive_in_denominator=False, symmetric=False, reduction=Reduction.sum),
-    AlignMaxEnt(),
-    AlignMaxEnt(entropy=Entropy.nearest_neighbour),
-]
+WORLD, ROWS = 2, 8
+BF16_ROUNDING = 2.0**-8
+"""Half a unit in the last place of a bfloat16 number, over the number."""
 
 
-def step(spec, rank: int | None) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def presets() -> dict[str, Any]:
+    """Every preset of ``conf/loss``, and with a learned temperature where it may have one."""
+    found = {}
+    for path in sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml")):
+        node = OmegaConf.load(path)
+        schema = getattr(losses, node.pop("_target_").rpartition(".")[2])
+        spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
+        found[path.stem] = spec
+        if isinstance(spec, Contrastive):
+            found[f"{path.stem}, learned temperature"] = replace(
+                spec, learned_temperature=True, temperature=0.8
+            )
+    return found
+
+
+SPECS = presets() | {
+    **{
+        f"{n.name}, {m.name}": Contrastive(
+            negatives=n, normaliser=m, learned_temperature=True, norm_penalty=0.1
+        )
+        for n in Negatives
+        for m in Normaliser
+    },
+    "no positive": Contrastive(
+        positive_in_denominator=False, weight_second_given_first=0.0, reduction=Reduction.sum
+    ),
+    "nearest neighbour": AlignMaxEnt(entropy=Entropy.nearest_neighbour),
+}
+CASES = {"float64": torch.float64, "float32": torch.float32, "bf16": torch.float32}
+
+
+def step(spec: Any, case: str, rank: int | None) -> tuple[Tensor, list[Tensor]]:
     """Value and parameter gradients on the rows of one rank, or on the global batch for None."""
     g = torch.Generator().manual_seed(0)
-    x, y, x_fresh, y_fresh = (
-        torch.randn(WORLD * ROWS, 4, generator=g, dtype=torch.float64) for _ in range(4)
-    )
+    dtype = CASES[case]
+    x, y, x_fresh, y_fresh = (torch.randn(WORLD * ROWS, 4, generator=g, dtype=dtype) for _ in range(4))
     mine = slice(None) if rank is None else slice(rank * ROWS, (rank + 1) * ROWS)
     torch.manual_seed(1)
-    model = nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)}).double()
+    model = nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)}).to(dtype)
     loss = spec.build()
-    z = {"a": model["a"](x[mine]), "b": model["b"](y[mine])}
-    fresh = {"a": model["a"](x_fresh[mine]), "b": model["b"](y_fresh[mine])}
-    value = loss(z, fresh if loss.needs_fresh_batch else None)
+    with torch.autocast("cpu", torch.bfloat16) if case == "bf16" else nullcontext():
+        z = {"a": model["a"](x[mine]), "b": model["b"](y[mine])}
+        fresh = {"a": model["a"](x_fresh[mine]), "b": model["b"](y_fresh[mine])}
+        value = loss(z, fresh if loss.needs_fresh_batch else None)
     value.backward()
     return value.detach(), [p.grad for p in (*model.parameters(), *loss.parameters())]
 
@@ -39,12 +73,16 @@ def on_a_rank(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=WORLD)
     try:
-        for index, spec in enumerate(SPECS):
-            value, gradients = step(spec, rank)
-            for gradient in gradients:  # what DistributedDataParallel does
-                dist.all_reduce(gradient)
-                gradient /= WORLD
-            torch.save((value, gradients), f"{folder}/{index}-{rank}.pt")
+        found = {}
+        for name, spec in SPECS.items():
+            for case in CASES:
+                value, own = step(spec, case, rank)
+                averaged = [gradient.clone() for gradient in own]
+                for gradient in averaged:  # what DistributedDataParallel does
+                    dist.all_reduce(gradient)
+                    gradient /= WORLD
+                found[f"{name}: {case}"] = (value, averaged, own)
+        torch.save(found, f"{folder}/{rank}.pt")
 
         rows = torch.full((2, 1), float(rank), requires_grad=True)
         both = gather_rows(rows)
@@ -67,10 +105,23 @@ def test_outside_a_group_rows_are_returned_as_they_are():
 @pytest.mark.slow
 def test_two_processes_equal_one_in_value_and_averaged_gradient(tmp_path: Path):
     torch.multiprocessing.spawn(on_a_rank, args=(str(tmp_path),), nprocs=WORLD)
-    for index, spec in enumerate(SPECS):
-        value, gradients = step(spec, None)
-        for rank in range(WORLD):
-            found, found_gradients = torch.load(tmp_path / f"{index}-{rank}.pt", weights_only=True)
-            torch.testing.assert_close(found, value)
-            for a, b in zip(found_gradients, gradients, strict=True):
-                torch.testing.assert_close(a, b)
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+    assert len(ranks[0]) == len(SPECS) * len(CASES)
+    for name, spec in SPECS.items():
+        for case in CASES:
+            value, gradients = step(spec, case, None)
+            own = [rank[f"{name}: {case}"][2] for rank in ranks]
+            for rank in ranks:
+                found, averaged, _ = rank[f"{name}: {case}"]
+                for i, (a, b) in enumerate(zip([found, *averaged], [value, *gradients], strict=True)):
+                    if case == "bf16" and i > 0:
+                        # A weight's gradient is a product in bfloat16: each rank's is rounded, and so is the whole
+                        # batch's.
+                        largest = max(float(part[i - 1].abs().max()) for part in own)
+                        tolerance = {"rtol": 0.0, "atol": 2 * BF16_ROUNDING * largest}
+                    else:
+                        bound = 1e-12 if case == "float64" else 1e-6
+                        tolerance = {"rtol": bound, "atol": bound}
+                    torch.testing.assert_close(
+                        a, b, **tolerance, msg=lambda m, where=f"{name}, {case}, {i}: ": where + m
+                    )

@@ -13,13 +13,14 @@ from mmcl.losses import Contrastive, Negatives, Normaliser, Reduction, Similarit
 PRESETS = sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
 DEFAULTS = Contrastive()
 EXPECTED = {
-    "info_nce": Contrastive(symmetric=False),
+    "info_nce": Contrastive(weight_second_given_first=2.0, weight_first_given_second=0.0),
     "sym_info_nce": DEFAULTS,
-    "sym_info_nce_printed": Contrastive(reduction=Reduction.sum, normaliser=Normaliser.log_sum),
+    "sym_info_nce_printed": Contrastive(reduction=Reduction.sum, candidate_reduction=Reduction.sum),
     "release_numerical": Contrastive(negatives=Negatives.within_fresh),
     "nt_xent": Contrastive(
-        similarity=Similarity.cosine, negatives=Negatives.both, normaliser=Normaliser.log_sum
+        similarity=Similarity.cosine, negatives=Negatives.both, candidate_reduction=Reduction.sum
     ),
+    "joint": Contrastive(normaliser=Normaliser.joint),
     "align_max_ent": losses.AlignMaxEnt(),
 }  # fmt: skip
 

@@ -27,7 +27,8 @@ def test_it_takes_torchs_steps(nesterov, weight_decay):
     ours, theirs = matrices(), matrices()
     start = [p.detach().clone() for p in ours]
     options = {"lr": 0.02, "weight_decay": weight_decay, "nesterov": nesterov}
-    one, two = StackedMuon(ours, **options), torch.optim.Muon(theirs, **options)
+    one = StackedMuon(ours, **options, product_dtype=torch.bfloat16)
+    two = torch.optim.Muon(theirs, **options)
     for step in range(10):
         for parameters, optimizer in ((ours, one), (theirs, two)):
             give_gradients(parameters, step)
@@ -76,12 +77,13 @@ def test_a_step_does_not_depend_on_the_gradients_scale():
         torch.testing.assert_close(p, q, rtol=0, atol=0.02 * 0.02)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("shape", [(5, 24, 24), (2, 12, 24), (2, 24, 12)])
-def test_singular_values_come_near_one_and_vectors_stay(shape):
+def test_singular_values_come_near_one_and_vectors_stay(shape, dtype):
     stack = torch.randn(shape, generator=torch.Generator().manual_seed(3))
-    out = orthogonalised(stack, COEFFICIENTS, 5, 1e-7)
+    out = orthogonalised(stack.to(dtype), COEFFICIENTS, 5, 1e-7)
     assert out.shape == stack.shape
-    assert out.dtype == torch.bfloat16
+    assert out.dtype == dtype
     u, s, vt = torch.linalg.svd(stack, full_matrices=False)
     # The iterations leave values in about (0.68, 1.14) when they start above 0.01 of the norm.
     rotated = u.mT @ out.float() @ vt.mT
@@ -94,6 +96,27 @@ def test_singular_values_come_near_one_and_vectors_stay(shape):
 
 
 def test_a_zero_gradient_moves_nothing():
-    assert torch.equal(
-        orthogonalised(torch.zeros(2, 4, 4), COEFFICIENTS, 5, 1e-7), torch.zeros(2, 4, 4).bfloat16()
-    )
+    assert torch.equal(orthogonalised(torch.zeros(2, 4, 4), COEFFICIENTS, 5, 1e-7), torch.zeros(2, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 20), (2, 10, 20), (2, 20, 10)])
+def test_it_is_the_odd_polynomial_of_the_singular_values(shape):
+    stack = torch.randn(shape, generator=torch.Generator().manual_seed(4))
+    found = orthogonalised(stack, COEFFICIENTS, 5, 1e-7)
+    u, s, vt = torch.linalg.svd(stack.double(), full_matrices=False)
+    s = s / s.norm(dim=1, keepdim=True)
+    for _ in range(5):
+        a, b, c = COEFFICIENTS
+        s = a * s + b * s**3 + c * s**5
+    torch.testing.assert_close(found.double(), u @ torch.diag_embed(s) @ vt, rtol=0, atol=2e-5)
+
+
+def test_on_a_cpu_it_calculates_in_float32():
+    parameters = matrices()
+    before = [p.detach().clone() for p in parameters]
+    give_gradients(parameters, 0)
+    StackedMuon(parameters, lr=0.02, weight_decay=0.0).step()
+    for p, q in zip(parameters, before, strict=True):
+        direction = (q - p.detach())[None] / (0.02 * max(1.0, p.shape[0] / p.shape[1]) ** 0.5)
+        # (the momentum has the gradient's direction at the first step)
+        assert (direction - orthogonalised(p.grad[None], COEFFICIENTS, 5, 1e-7)).abs().max() < 1e-4
