@@ -70,7 +70,9 @@ def _predict(x: Tensor, x_fit: Tensor, gamma: float, dual: Tensor, chunk: int) -
     """``exp(-gamma d^2(x, x_fit)) @ dual``, ``chunk`` rows of ``x`` at a time."""
     # Memory that is used again costs a third of memory that is new each time.
     kernel = x.new_empty(min(chunk, len(x)), len(x_fit))
-    return torch.cat([rbf(rows, x_fit, gamma, out=kernel[: len(rows)]) @ dual for rows in x.split(chunk)])
+    weights = dual.T.contiguous()  # (rows: see mmcl.evaluators.kernel_systems)
+    parts = [weights @ rbf(rows, x_fit, gamma, out=kernel[: len(rows)]).T for rows in x.split(chunk)]
+    return torch.cat(parts, dim=1).T.contiguous()
 
 
 def cv_scores(x: Tensor, targets: Sequence[Tensor], grid: Grid, wanted: Tensor) -> Tensor:

@@ -4,6 +4,9 @@ Conjugate gradients in float64 share the products with K among all alphas and ta
 change slowly, is nearly of low rank: its Nystrom approximation is a preconditioner with which a few iterations do. A
 narrow one is not: what has not come out when the iterations have cost as much as a Cholesky factor would, a factor
 of float32 preconditions, each alpha by itself; and where that is too rough, one of float64 solves.
+
+Inside, a system is a row: vectors stand in ``(k, N)``. The products of a few long rows with a large matrix, and with its
+transpose, are the ones that every BLAS is fast at; those of a matrix with a few columns can be five times slower.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ TOLERANCE = 1e-6
 """Norm of the residual over that of the target about its mean at which a solution is taken: predictions are off by
 some 1e-5 of the target's standard deviation."""
 
-LANDMARKS = 8
+GRAM_ROWS = 512
+"""Rows of a symmetric product made at a time, up to the diagonal."""
+
+LANDMARKS = 12
 """One in so many points is a landmark of the Nystrom approximation."""
 
 FEWEST_LANDMARKS = 256
@@ -94,17 +100,19 @@ class Kernel:
         solutions: list[Tensor | None] = [None] * len(alphas)
         if not usable:
             return solutions
-        first = self._solve_together([alphas[i] for i in usable], [y[i] for i in usable], tolerance)
-        for i, w in zip(usable, first, strict=True):
-            solutions[i] = w if w is not None else self._solve_by_factor(alphas[i], y[i], tolerance)
+        rows = [y[i].T.contiguous() for i in usable]
+        first = self._solve_together([alphas[i] for i in usable], rows, tolerance)
+        for i, of, w in zip(usable, rows, first, strict=True):
+            found = w if w is not None else self._solve_by_factor(alphas[i], of, tolerance)
+            solutions[i] = None if found is None else found.T
         return solutions
 
     def times(self, v: Tensor) -> Tensor:
-        """``K v`` for ``v: (N, k)``."""
+        """``K v`` of each row of ``v: (k, N)``."""
         product = torch.zeros_like(v)
         for (start, stop), strip in zip(self.bounds, self.strips, strict=True):
-            product[start:stop] += strip @ v[:stop]
-            product[:start] += strip[:, :start].T @ v[start:stop]
+            product[:, start:stop].addmm_(v[:, :stop], strip.T)
+            product[:, :start].addmm_(v[:, start:stop], strip[:, :start])
         return product
 
     def _is_narrow(self) -> bool:
@@ -117,23 +125,23 @@ class Kernel:
     def _solve_together(
         self, alphas: Sequence[float], y: Sequence[Tensor], tolerance: float
     ) -> list[Tensor | None]:
-        widths = [t.shape[1] for t in y]
+        counts = [len(part) for part in y]
         shifts = torch.tensor(alphas, dtype=torch.float64, device=self.x.device).repeat_interleave(
-            torch.tensor(widths, device=self.x.device)
+            torch.tensor(counts, device=self.x.device)
         )
         nystrom = None if self._is_narrow() else Nystrom(self.x, self.gamma)
-        # A float32 factor takes n^3 / 3 operations at twice the rate, an iteration 2 n^2 for each column.
-        limit = max(10, len(self.x) * len(widths) // (12 * max(1, sum(widths))))
+        # A float32 factor takes n^3 / 3 operations at twice the rate, an iteration 2 n^2 for each row.
+        limit = max(10, len(self.x) * len(counts) // (12 * max(1, sum(counts))))
         w, solved = conjugate_gradients(
-            lambda v, columns: self.times(v) + shifts[columns] * v,
-            lambda r, columns: r if nystrom is None else nystrom.solve(shifts[columns], r),
-            torch.cat(list(y), dim=1),
+            lambda v, rows: self.times(v) + shifts[rows, None] * v,
+            lambda r, rows: r if nystrom is None else nystrom.solve(shifts[rows], r),
+            torch.cat(list(y)),
             torch.cat([_goal(part, tolerance) for part in y]),
             limit,
         )
         return [
             part if bool(done.all()) else None
-            for part, done in zip(w.split(widths, dim=1), solved.split(widths), strict=True)
+            for part, done in zip(w.split(counts), solved.split(counts), strict=True)
         ]
 
     def _solve_by_factor(self, alpha: float, y: Tensor, tolerance: float) -> Tensor | None:
@@ -172,16 +180,16 @@ class Kernel:
 
 
 def _goal(y: Tensor, tolerance: float) -> Tensor:
-    """The residual's norm at which a column of ``y`` is solved; a constant one has nothing about its mean."""
-    norm, spread = y.norm(dim=0), (y - y.mean(dim=0)).norm(dim=0)
+    """The residual's norm at which a row of ``y`` is solved; a constant one has nothing about its mean."""
+    norm, spread = y.norm(dim=1), (y - y.mean(dim=1, keepdim=True)).norm(dim=1)
     return tolerance * torch.where(spread > 1e-8 * norm, spread, norm)
 
 
 def _solve_by(factor: Tensor, y: Tensor, scale: float) -> Tensor:
-    """``A^-1 y`` by the Cholesky factor of ``scale A``."""
+    """``A^-1 y`` of each row of ``y`` by the Cholesky factor of ``scale A``."""
     # Two triangular solves, because cholesky_solve would copy the factor, another n x n.
-    half = torch.linalg.solve_triangular(factor, y, upper=False).mul_(scale**0.5)
-    return torch.linalg.solve_triangular(factor.mT, half, upper=True).mul_(scale**0.5)
+    half = torch.linalg.solve_triangular(factor, y.T, upper=False).mul_(scale**0.5)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True).mul_(scale**0.5).T.contiguous()
 
 
 def _solve_by_single(factor: Tensor, r: Tensor, _: Tensor) -> Tensor:
@@ -202,16 +210,20 @@ class Nystrom:
         # More than what rounding can take from the smallest eigenvalue.
         matrix.diagonal().add_(4 * m * smallest_alpha(m))
         self._zt = torch.linalg.solve_triangular(_cholesky(matrix), rbf(landmarks, x, gamma), upper=False)
-        self._gram = self._zt @ self._zt.T
+        # The lower triangle: no more is read.
+        self._gram = self._zt.new_zeros(m, m)
+        for start in range(0, m, GRAM_ROWS):
+            stop = min(start + GRAM_ROWS, m)
+            torch.mm(self._zt[start:stop], self._zt[:stop].T, out=self._gram[start:stop, :stop])
         self._factors: dict[float, Tensor] = {}
 
     def solve(self, alphas: Tensor, r: Tensor) -> Tensor:
-        """``(Z Z' + alpha I)^-1 r`` for each column of ``r: (n, k)`` and its entry of ``alphas: (k,)``, in order."""
-        inner = self._zt @ r
-        values, widths = torch.unique_consecutive(alphas, return_counts=True)
-        for alpha, part in zip(values.tolist(), inner.split(widths.tolist(), dim=1), strict=True):
-            part.copy_(torch.cholesky_solve(part, self._factor(alpha)))
-        return (r - self._zt.T @ inner) / alphas
+        """``(Z Z' + alpha I)^-1 r`` for each row of ``r: (k, n)`` and its entry of ``alphas: (k,)``, in order."""
+        inner = r @ self._zt.T
+        values, counts = torch.unique_consecutive(alphas, return_counts=True)
+        for alpha, part in zip(values.tolist(), inner.split(counts.tolist()), strict=True):
+            part.copy_(torch.cholesky_solve(part.T, self._factor(alpha)).T)
+        return torch.addmm(r, inner, self._zt, alpha=-1).div_(alphas[:, None])
 
     def _factor(self, alpha: float) -> Tensor:
         if alpha not in self._factors:
@@ -234,37 +246,37 @@ def conjugate_gradients(
     goal: Tensor,
     limit: int,
 ) -> tuple[Tensor, Tensor]:
-    """``A_j^-1 y_j`` for each column j of ``y: (N, k)``, of positive definite matrices given by their products.
+    """``A_j^-1 y_j`` for each row j of ``y: (k, N)``, of positive definite matrices given by their products.
 
     Args:
-        times: ``(v, columns) -> A v``, the columns of ``v`` being those of ``y`` that ``columns`` numbers.
-        precondition: ``(r, columns) -> M^-1 r`` with M near A.
-        goal: the norm at which a column's residual is small enough, ``(k,)``.
+        times: ``(v, rows) -> A v``, the rows of ``v`` being those of ``y`` that ``rows`` numbers.
+        precondition: ``(r, rows) -> M^-1 r`` with M near A.
+        goal: the norm at which a row's residual is small enough, ``(k,)``.
         limit: number of iterations.
 
     Returns:
-        ``(N, k)`` and which columns are solved, ``(k,)``: those whose residuals, as the iterations carry them along,
-        have come to their goals. The others are 0. A solved column costs nothing more.
+        ``(k, N)`` and which rows are solved, ``(k,)``: those whose residuals, as the iterations carry them along,
+        have come to their goals. The others are 0. A solved row costs nothing more.
     """
     solution = torch.zeros_like(y)
-    left = (~(y.norm(dim=0) <= goal)).nonzero()[:, 0]
-    w, residual = torch.zeros_like(y[:, left]), y[:, left]
+    left = (~(y.norm(dim=1) <= goal)).nonzero()[:, 0]
+    w, residual = torch.zeros_like(y[left]), y[left]
     direction, previous = torch.zeros_like(w), torch.ones_like(goal[left])
     for _ in range(limit):
         if not len(left):
             break
         z = precondition(residual, left)
-        agreement = (residual * z).sum(dim=0)
-        direction = z + agreement / previous * direction
+        agreement = (residual * z).sum(dim=1)
+        direction = torch.addcmul(z, (agreement / previous)[:, None], direction)
         moved = times(direction, left)
-        step = agreement / (direction * moved).sum(dim=0)
-        w, residual, previous = w + step * direction, residual - step * moved, agreement
-        solved = residual.norm(dim=0) <= goal[left]
+        step = (agreement / (direction * moved).sum(dim=1))[:, None]
+        w, residual, previous = w.addcmul_(step, direction), residual.addcmul_(step, moved, value=-1), agreement
+        solved = residual.norm(dim=1) <= goal[left]
         if bool(solved.any()):
-            solution[:, left[solved]] = w[:, solved]
+            solution[left[solved]] = w[solved]
             going = ~solved
-            left, w, residual = left[going], w[:, going], residual[:, going]
-            direction, previous = direction[:, going], previous[going]
+            left, w, residual = left[going], w[going], residual[going]
+            direction, previous = direction[going], previous[going]
     unsolved = torch.zeros_like(goal, dtype=torch.bool)
     unsolved[left] = True
     return solution, ~unsolved
