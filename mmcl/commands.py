@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmcl.errors import UserError, describe, fail
 
@@ -79,6 +81,8 @@ def main() -> None:
         fail(str(error), 2 if arguments.command == "check" else 1)
     except (ValueError, OSError) as error:
         fail(describe(error))
+    except KeyboardInterrupt:
+        fail("stopped; what was done until then stays, and the same command goes on or begins again", 130)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -95,8 +99,11 @@ def _status(arguments: argparse.Namespace) -> None:
     from mmcl.records.sweep import State
     from mmcl.reports.status import show
 
+    watch = arguments.watch
+    if watch is not None and not 0 < watch < float("inf"):
+        raise UserError(f"--watch={watch:g}: must be a number of seconds > 0, such as --watch=5")
     try:
-        sweep = show(arguments.sweep_dir, arguments.watch)
+        sweep = show(arguments.sweep_dir, watch)
     except KeyboardInterrupt:
         return
     if any(run.state in (State.failed, State.stale) for run in sweep.runs):
@@ -108,7 +115,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from mmcl.records.sweep import read_sweep
 
     sweep_dir, overrides = arguments.sweep_dir, arguments.overrides
-    runs = [run for run in read_sweep(sweep_dir).runs if run.manifest.get("trained")]
+    found = read_sweep(sweep_dir).runs
+    runs = [run for run in found if run.manifest.get("trained")]
     if not runs:
         raise UserError(f"{sweep_dir}: no trained run in it; mmcl status says how its runs stand")
     from mmcl import experiment
@@ -116,7 +124,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from mmcl.config.schema import validate_evaluate
     from mmcl.reports.run import redraw
 
-    _, evaluator = validate_evaluate(compose_one("evaluate", [f"run_dir={sweep_dir}", *overrides]))
+    # Not the folder: Hydra's grammar would read = and , in its name. Evaluators alone are asked for here.
+    _, evaluator = validate_evaluate(compose_one("evaluate", [*overrides, "run_dir=each"]))
+    _check_evaluators([run.run_dir for run in runs], evaluator)
+    damaged = sum((run.run_dir / "manifest.json").exists() and not run.manifest for run in found)
+    if skipped := len(found) - len(runs):
+        print(
+            f"{skipped} run(s) left out: {skipped - damaged} not trained, {damaged} with a damaged manifest.json"
+        )
     faults = []
     for n, run in enumerate(runs, 1):
         print(f"{n}/{len(runs)} {run.run_dir}", flush=True)
@@ -131,14 +146,30 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(f"{len(runs)} run(s) evaluated; collect them again: mmcl collect {sweep_dir}")
 
 
+def _check_evaluators(run_dirs: Sequence[Path], evaluator: Any | None) -> None:
+    """Raise the first run's fault if no run can be read with ``evaluator``: before the first is evaluated."""
+    from mmcl.experiment import read_config
+
+    faults = []
+    for run_dir in run_dirs:
+        try:
+            read_config(run_dir, evaluator)
+            return
+        except (UserError, ValueError) as error:
+            faults.append(error)
+    raise faults[0]
+
+
 def _prune(arguments: argparse.Namespace) -> None:
-    from mmcl.records.prune import spare_files
+    from mmcl.records.prune import delete, spare_files
     from mmcl.records.sweep import read_sweep
 
     spare = spare_files(read_sweep(arguments.sweep_dir).runs, encoders=arguments.encoders)
+    if arguments.delete:
+        spare, left = delete(spare)
+        for run_dir in left:
+            print(f"{run_dir}: left as it is, another process works on it")
     for file in spare:
-        if arguments.delete:
-            file.path.unlink(missing_ok=True)
         print(f"{file.size / 2**20:8.1f} MiB  {file.path}  ({file.why})")
     total = sum(file.size for file in spare) / 2**20
     done = "deleted" if arguments.delete else "may go; nothing is deleted without --delete"
@@ -162,8 +193,7 @@ def _collect(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"{found.mixed}: one table, one version of the code; if that is meant, add --allow-mixed"
         )
-    # Elsewhere than in the sweep, its launches go along: a report needs no other file.
-    found.write(output or sources[0], launches=output is not None)
+    found.write(output or sources[0])
     print(
         f"{output or sources[0]}: results.csv ({len(found.results)} rows), runs.csv ({len(found.runs)} runs)"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -244,29 +245,48 @@ def _check_key(config: Train, manifest: Manifest, run_dir: Path) -> None:
 def evaluate(run_dir: Path, evaluator: Any | None) -> None:
     """Evaluate a trained run again, from its directory alone.
 
+    A run whose own evaluators all have rows now, though it once ended before they had, is a finished run.
+
     Args:
         run_dir: the run's directory.
         evaluator: evaluators to use instead of those in the run's config; they may refer to its keys.
 
     Raises:
+        LockedError: another process is working on this run.
         UserError: no such run, or one whose training has not ended.
         ValueError: a file of the run is damaged or was changed.
     """
-    manifest = Manifest.read(run_dir) if run_dir.is_dir() else None
-    if manifest is None:
-        raise UserError(
-            f"run_dir={run_dir}: no run there (no manifest.json); name a folder such as runs/EXPERIMENT/KEY"
-        )
-    config = read_config(run_dir, evaluator)
-    _check_key(config, manifest, run_dir)
-    if not manifest.values["trained"]:
-        raise UserError(
-            f"run_dir={run_dir}: its training has not ended (status {manifest.status}); "
-            "run its train command again to finish it"
-        )
-    _set_threads(config)
-    with locked(run_dir), beating(run_dir) as heart:
-        _evaluate(config, run_dir, manifest, heart, again=True)
+    no_run = UserError(
+        f"run_dir={run_dir}: no run there (no manifest.json); name a folder such as runs/EXPERIMENT/KEY"
+    )
+    if not (run_dir / "manifest.json").exists():
+        raise no_run  # before a lock is left in a folder that is none of ours
+    with locked(run_dir):
+        manifest = Manifest.read(run_dir)
+        if manifest is None:
+            raise no_run
+        config = read_config(run_dir, evaluator)
+        _check_key(config, manifest, run_dir)
+        if not manifest.values["trained"]:
+            raise UserError(
+                f"run_dir={run_dir}: its training has not ended (status {manifest.status}); "
+                "run its train command again to finish it"
+            )
+        _set_threads(config)
+        with beating(run_dir) as heart:
+            _evaluate(config, run_dir, manifest, heart, again=True)
+        if manifest.status != COMPLETED and _evaluated(run_dir, manifest):
+            manifest.update(status=COMPLETED, error=None, ended=records.now())
+
+
+def _evaluated(run_dir: Path, manifest: Manifest) -> bool:
+    """Whether the rows of all evaluators of the run's own config are there and current."""
+    try:
+        keys = _evaluation_keys(read_config(run_dir))
+    except UserError:  # an evaluator that this version does not know
+        return False
+    table = _read_table(run_dir / "results.csv")
+    return all(_is_current(name, key, table, manifest) for name, key in keys.items())
 
 
 def _read_yaml(run_dir: Path) -> dict[str, Any]:
@@ -468,18 +488,15 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat
     Rows of evaluators that the config does not name stay. Each evaluator's rows are on disk before the next begins.
     """
     path = run_dir / "results.csv"
-    keys = {name: evaluation_key(node) for name, node in config.resolved["evaluator"].items()}
-    table: dict[str, list[dict[str, Any]]] = {}
-    for row in read_csv(path) if path.exists() else []:
-        table.setdefault(row["evaluator"], []).append(row)
-
-    def current(name: str) -> bool:
-        if name in table:
-            return all(row["evaluation_key"] == keys[name] for row in table[name])
-        # It may have had nothing to score (no discrete factors, say), which only the manifest tells.
-        return bool(manifest.values["evaluations"].get(name, {}).get("key") == keys[name])
-
-    wanted = {name: spec for name, spec in config.evaluator.items() if again or not current(name)}
+    keys = _evaluation_keys(config)
+    table = _read_table(path)
+    wanted = {
+        name: spec
+        for name, spec in config.evaluator.items()
+        if again or not _is_current(name, keys[name], table, manifest)
+    }
+    # Asked for when there is something to record, and once.
+    code = functools.cache(lambda: records.git_state(Path(__file__).parent))
     began = time.perf_counter()
 
     def keep(name: str, rows: list[Row]) -> None:
@@ -495,8 +512,9 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat
         ]
         write_csv(path, RESULT_COLUMNS, [row for part in table.values() for row in part])
         seconds = round(time.perf_counter() - began, 3)
+        made = {"key": keys[name], "seconds": seconds, "git": code()}
         manifest.update(
-            evaluations={**manifest.values["evaluations"], name: {"key": keys[name], "seconds": seconds}},
+            evaluations={**manifest.values["evaluations"], name: made},
             peak_memory_bytes=max(manifest.values.get("peak_memory_bytes", 0), records.peak_memory_bytes()),
         )
         began = time.perf_counter()
@@ -506,6 +524,26 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat
     if not path.exists():
         write_csv(path, RESULT_COLUMNS, [])
     return bool(wanted)
+
+
+def _evaluation_keys(config: Train) -> dict[str, str]:
+    return {name: evaluation_key(node) for name, node in config.resolved["evaluator"].items()}
+
+
+def _read_table(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of a ``results.csv`` by evaluator; none where there is no file yet."""
+    table: dict[str, list[dict[str, Any]]] = {}
+    for row in read_csv(path) if path.exists() else []:
+        table.setdefault(row["evaluator"], []).append(row)
+    return table
+
+
+def _is_current(name: str, key: str, table: Mapping[str, list[dict[str, Any]]], manifest: Manifest) -> bool:
+    """Whether the evaluator ``name`` has left the rows of the evaluation ``key``."""
+    if name in table:
+        return all(row["evaluation_key"] == key for row in table[name])
+    # It may have had nothing to score (no discrete factors, say), which only the manifest tells.
+    return bool(manifest.values["evaluations"].get(name, {}).get("key") == key)
 
 
 def evaluation_device(accelerator: str) -> torch.device:

@@ -67,5 +67,5 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file as text; the caller knows the types."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

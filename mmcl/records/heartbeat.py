@@ -67,7 +67,7 @@ class Heartbeat:
         self._beat.time = time.time()
         temporary = run_dir / f".{NAME}.{self._beat.pid}"
         try:
-            temporary.write_text(json.dumps(asdict(self._beat)))
+            temporary.write_text(json.dumps(asdict(self._beat)), encoding="utf-8")
             os.replace(
                 temporary, run_dir / NAME
             )  # whole or not at all; nothing is lost if it misses the disk
@@ -99,9 +99,29 @@ def beating(run_dir: Path, every_s: float = EVERY_S) -> Iterator[Heartbeat]:
             (run_dir / NAME).unlink(missing_ok=True)
 
 
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "time": (int, float),
+    "since": (int, float),
+    "host": str,
+    "doing": str,
+}
+"""What the fields of a beat are; the others are whole numbers."""
+
+
 def read_beat(run_dir: Path) -> Beat | None:
-    """The last beat of a run, or ``None`` where there is none that can be read."""
+    """The last beat of a run, or ``None`` where there is none.
+
+    Raises:
+        ValueError: the file is not a beat.
+    """
+    path = run_dir / NAME
     try:
-        return Beat(**json.loads((run_dir / NAME).read_text()))
-    except (OSError, ValueError, TypeError):
+        beat = Beat(**json.loads(path.read_text(encoding="utf-8")))
+    except OSError:
         return None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not a heartbeat ({error})") from None
+    for name, value in asdict(beat).items():
+        if isinstance(value, bool) or not isinstance(value, KINDS.get(name, int)):
+            raise ValueError(f"{path}: not a heartbeat ({name}={value!r})")
+    return beat

@@ -38,26 +38,52 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
+def owner(name: str) -> str:
+    """The node whose ``_target_`` says whose class the config value with the dotted ``name`` is of.
+
+    >>> owner("loss.tile"), owner("callbacks.swa.lr"), owner("seed")
+    ('loss', 'callbacks.swa', 'seed')
+    """
+    return ".".join(name.split(".")[: 2 if name.startswith("callbacks.") else 1])
+
+
+def decides(name: str, target: str) -> bool:
+    """Whether the config value with the dotted ``name`` decides the trained weights.
+
+    Our own callbacks only watch; a library's may do anything to the weights, so they count. What a field of a
+    library's class means is not known, so all of them count.
+
+    Args:
+        name: such as ``loss.tile`` or ``callbacks.swa.lr``.
+        target: the ``_target_`` of its :func:`owner`; anything where that has none.
+    """
+    top, _, rest = name.partition(".")
+    ours = target.startswith("mmcl.")
+    if top == "callbacks":
+        return not ours
+    return top in SCIENCE and not (ours and rest.partition(".")[0] in NOT_SCIENCE.get(top, ()))
+
+
 def foreign_callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
     """The callbacks of a config that are a library's, by name."""
-    return {
-        name: node
-        for name, node in (config.get("callbacks") or {}).items()
-        if not str(node["_target_"]).startswith("mmcl.")
-    }
+    return _decisive("callbacks", config.get("callbacks") or {})
+
+
+def _decisive(top: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the weights in the top-level ``node`` of a config."""
+
+    def target(name: str) -> str:
+        of = node if name == top else node[name.removeprefix(f"{top}.")]
+        return str(of.get("_target_"))
+
+    names = {key: f"{top}.{key}" for key in node}
+    return {key: node[key] for key, name in names.items() if decides(name, target(owner(name)))}
 
 
 def science(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a resolved config that decides the trained weights.
-
-    Our own callbacks only watch; a library's may do anything to the weights, so they count.
-    """
+    """The part of a resolved config that decides the trained weights: the values that :func:`decides` names."""
     found = {
-        key: (
-            {k: v for k, v in config[key].items() if k not in NOT_SCIENCE[key]}
-            if key in NOT_SCIENCE and str(config[key].get("_target_")).startswith("mmcl.")
-            else config[key]
-        )
+        key: _decisive(key, config[key]) if isinstance(config[key], Mapping) else config[key]
         for key in SCIENCE
         if key in config
     }

@@ -1,4 +1,4 @@
-"""One process at a time in a run directory."""
+"""One process at a time in a run directory, or at a file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,22 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
         LockedError: another process holds it.
     """
-    with (run_dir / ".lock").open("w") as file:
+    with (run_dir / ".lock").open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(
                 f"{run_dir}: another process is working on this run; wait for it, or end it first"
             ) from None
+        yield
+
+
+@contextlib.contextmanager
+def waiting(path: Path) -> Iterator[None]:
+    """Hold the file ``path``, made for nothing else, while the block runs; wait for whoever holds it.
+
+    It stays when it is let go: were it deleted, two processes could hold two files of one name.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

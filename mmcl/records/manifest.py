@@ -8,11 +8,13 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mmcl.records.files import write_json
+from mmcl.records.manifest_fields import fault_of
 from mmcl.records.snapshot import source_of
 
 SCHEMA_VERSION = 1
@@ -26,6 +28,15 @@ PACKAGES = (
     "numpy",
     "scikit-learn",
 )
+
+
+def code_states(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The git states of the code that made a run: of its attempts in order, then of its evaluations.
+
+    An attempt outside a repository has an empty one; older versions recorded none of evaluations.
+    """
+    attempts = [attempt.get("git") or {} for attempt in manifest.get("attempts") or []]
+    return attempts + [made["git"] for made in (manifest.get("evaluations") or {}).values() if "git" in made]
 
 
 class Manifest:
@@ -51,7 +62,7 @@ class Manifest:
         if not path.exists():
             return None
         try:
-            values = json.loads(path.read_text())
+            values = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{path}: not valid JSON ({error}); delete the run directory and run again"
@@ -61,6 +72,10 @@ class Manifest:
             raise ValueError(
                 f"{path}: schema_version={version!r}: must be {SCHEMA_VERSION}; "
                 "it was written by another version of mmcl, so evaluate it there or train again"
+            )
+        if fault := fault_of(values):
+            raise ValueError(
+                f"{path}: {fault}; copy it from the original run, or delete the run directory and run again"
             )
         return cls(run_dir, values)
 

@@ -39,7 +39,7 @@ def snapshot(source: Path, folder: Path, git: dict[str, Any]) -> Path:
         for file in files:
             (temporary / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / file, temporary / file)
-        (temporary / SOURCE).write_text(json.dumps(git))
+        (temporary / SOURCE).write_text(json.dumps(git), encoding="utf-8")
         temporary.chmod(0o755)
         os.replace(temporary, copy)
     except BaseException:
@@ -68,4 +68,4 @@ def _files(source: Path) -> list[Path]:
 def source_of(folder: Path) -> dict[str, Any] | None:
     """The git state that the snapshot around ``folder`` was taken of; ``None`` outside a snapshot."""
     path = folder.parent / SOURCE
-    return json.loads(path.read_text()) if path.exists() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -13,9 +13,12 @@ from typing import Any
 from mmcl.errors import UserError
 from mmcl.records.files import write_json
 from mmcl.records.heartbeat import STALE_S, Beat, read_beat
+from mmcl.records.lock import waiting
 from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, Manifest
+from mmcl.records.times import about
 
 NAME = "sweep.json"
+LOCK = ".sweep.lock"
 SCHEMA_VERSION = 1
 
 
@@ -39,18 +42,24 @@ class State(Enum):
 class SweepRun:
     """One run of a sweep.
 
-    ``overrides``: what the sweep's launch gave it, or what its manifest says where the sweep does not know it.
+    ``overrides``: what the sweep's launch gave it, or what its manifest says where the sweep does not know it; ``None``
+    where neither does.
     ``expected``: the sweep's ``sweep.json`` names it. ``manifest``: empty where the run is missing.
     """
 
     run_key: str
     run_dir: Path
     state: State
-    overrides: list[str]
+    overrides: list[str] | None
     expected: bool
     error: str | None
     beat: Beat | None
     manifest: Mapping[str, Any]
+
+    @property
+    def why(self) -> str:
+        """The first line of ``error``; empty where there is none."""
+        return next(iter((self.error or "").strip().splitlines()), "")
 
 
 @dataclass(frozen=True)
@@ -65,12 +74,15 @@ class Sweep:
 
 
 def expect(sweep_dir: Path, jobs: Mapping[str, Sequence[str]]) -> None:
-    """Add ``run_key -> overrides`` to what the sweep shall hold; what stands there stays."""
-    path = sweep_dir / NAME
-    known = read_expected(sweep_dir)
-    runs = {**known, **{key: list(overrides) for key, overrides in jobs.items()}}
-    if runs != known:
-        write_json(path, {"schema_version": SCHEMA_VERSION, "runs": runs})
+    """Add ``run_key -> overrides`` to what the sweep shall hold; what stands there stays.
+
+    Launches that do so at the same time wait for each other.
+    """
+    with waiting(sweep_dir / LOCK):
+        known = read_expected(sweep_dir)
+        runs = {**known, **{key: list(overrides) for key, overrides in jobs.items()}}
+        if runs != known:
+            write_json(sweep_dir / NAME, {"schema_version": SCHEMA_VERSION, "runs": runs})
 
 
 def read_expected(sweep_dir: Path) -> dict[str, list[str]]:
@@ -83,7 +95,7 @@ def read_expected(sweep_dir: Path) -> dict[str, list[str]]:
     if not path.exists():
         return {}
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
         if values["schema_version"] != SCHEMA_VERSION:
             raise UserError(
                 f"{path}: schema_version={values['schema_version']!r}: must be {SCHEMA_VERSION}; "
@@ -142,16 +154,21 @@ def _run(run_dir: Path, overrides: list[str] | None, now: float) -> SweepRun:
     if manifest is not None:
         values = manifest.values
         error = values.get("error")
-        beat = read_beat(run_dir)
+        silence = "no sign of life"
+        try:
+            beat = read_beat(run_dir)
+        except ValueError as damaged:
+            silence = str(damaged)
         state = _state(manifest.status, beat, now)
         if state is State.stale:
-            error = f"no sign of life since {_ago(now - beat.time)}" if beat else "no sign of life"
+            error = _silence(beat, now) if beat else silence
     attempts = values.get("attempts") or [{}]
+    last = attempts[-1].get("overrides")
     return SweepRun(
         run_key=run_dir.name,
         run_dir=run_dir,
         state=state,
-        overrides=overrides if overrides is not None else list(attempts[-1].get("overrides", [])),
+        overrides=overrides if overrides is not None else last,
         expected=overrides is not None,
         error=error,
         beat=beat,
@@ -166,11 +183,14 @@ def _state(status: str, beat: Beat | None, now: float) -> State:
         return State.failed
     if status == INTERRUPTED:
         return State.interrupted
-    return State.running if beat is not None and now - beat.time < STALE_S else State.stale
+    # Clocks that differ by less than this do no harm; a beat from further ahead would otherwise live for ever.
+    return State.running if beat is not None and abs(now - beat.time) < STALE_S else State.stale
 
 
-def _ago(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{seconds:.0f} s ago"
+def _silence(beat: Beat, now: float) -> str:
+    if beat.time > now:
+        return (
+            f"its last sign of life is {about(beat.time - now)} ahead of this machine's clock; "
+            f"set the clocks of {beat.host} and of this machine alike"
+        )
+    return f"no sign of life since {about(now - beat.time)} ago"

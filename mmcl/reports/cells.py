@@ -31,7 +31,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its scores by seed, how many are ``expected``, and the paper's value if it has one."""
+    """A cell: its scores by seed, how many are ``expected``, and the paper's value if it has one.
+
+    Expected are as many as the spec says, or more if the sweep holds more: a seed that failed must be seen.
+    """
 
     row: Entry
     column: Entry
@@ -45,9 +48,14 @@ class Cell:
         return [s.value for s in self.scores if math.isfinite(s.value)]
 
     def mean_of(self, name: str) -> float:
-        """The mean ``ceiling`` or ``chance`` over the seeds; NaN where a seed has none."""
-        found = [getattr(s, name) for s in self.scores]
+        """The mean ``ceiling`` or ``chance`` over the seeds of :attr:`values`; NaN where one of them has none."""
+        found = [getattr(s, name) for s in self.scores if math.isfinite(s.value)]
         return statistics.fmean(found) if found else math.nan
+
+    def lacking(self, name: str) -> list[Score]:
+        """The scores without a ``ceiling`` or ``chance``, if others have one."""
+        without = [s for s in self.scores if not math.isfinite(getattr(s, name))]
+        return without if len(without) < len(self.scores) else []
 
     def within(self, statistic: str) -> bool | None:
         """Whether ours is within the tolerance of the paper's mean; ``None``: one of them is not there."""
@@ -96,7 +104,7 @@ def make_grid(inputs: Inputs, spec: Spec, *, allow_missing: bool, allow_nan: boo
     rows = _entries(spec.rows, frame, runs, spec)
     columns = _entries(spec.columns, frame, runs, spec)
     _check_paper(spec, rows, columns)
-    varying = _varying(runs, decisive(inputs.config_columns))
+    varying = _varying(runs, decisive(inputs))
     by = [*spec.rows.by, *spec.columns.by]
     places = frame.groupby(by, sort=False).indices if len(frame) else {}
     places = {key if isinstance(key, tuple) else (key,): found for key, found in places.items()}
@@ -112,10 +120,12 @@ def make_grid(inputs: Inputs, spec: Spec, *, allow_missing: bool, allow_nan: boo
             where = f"row {row.label}, column {column.label}"
             _check_alike(part, where, [*varying, "evaluation_key"], spec)
             paper = spec.paper.values.get((row.at, column.at)) if _comparable(column) else None
-            cells[i, j] = Cell(row, column, scores, spec.seeds, paper)
+            pairs = _places(spec, row, column)
+            expected = max(spec.seeds, len(scores) + len(_unfinished(pairs, spec, runs)))
+            cells[i, j] = Cell(row, column, scores, expected, paper)
     grid = Grid(rows, columns, cells)
     if not allow_nan:
-        _check_nan(grid)
+        _check_nan(grid, spec)
     if not allow_missing:
         _check_seeds(grid, spec, inputs, runs)
     return grid
@@ -139,7 +149,7 @@ def _entries(axis: Axis, frame: pd.DataFrame, runs: pd.DataFrame, spec: Spec) ->
                 found.add(tuple(values[c] for c in axis.by))
     return tuple(
         Entry(at, label_of([plain(v) for v in at]), decimals=spec.decimals)
-        for at in sorted(found, key=sort_key)
+        for at in sorted(found, key=lambda at: (sort_key(at), at))  # two hashes may be one number
     )
 
 
@@ -205,7 +215,7 @@ def _check_alike(part: pd.DataFrame, where: str, columns: Sequence[str], spec: S
         )
     for column in columns:
         if column in part.columns and column not in spec.pool and part[column].nunique() > 1:
-            values = ", ".join(plain(v) for v in sorted(set(part[column]), key=lambda v: sort_key([v])))
+            values = ", ".join(plain(v) for v in sorted(set(part[column]), key=lambda v: (sort_key([v]), v)))
             raise UserError(
                 f"{where}: its runs differ in more than the seed: {column} is {values}; name it in filter, rows or "
                 "columns, or in pool if that is meant"
@@ -215,17 +225,17 @@ def _check_alike(part: pd.DataFrame, where: str, columns: Sequence[str], spec: S
 NUMERIC = ("value", "chance", "ceiling", "excess", "n_fit", "n_test")
 
 
-def _check_nan(grid: Grid) -> None:
-    bad = [
-        (cell, score)
-        for cell in grid.cells.values()
-        for score in cell.scores
-        if not math.isfinite(score.value)
-    ]
+def _check_nan(grid: Grid, spec: Spec) -> None:
+    references = [name for name, asked in (("ceiling", spec.ceiling), ("chance", spec.chance)) if asked]
+    bad = []
+    for cell in grid.cells.values():
+        bad += [(cell, s, _said(s.value)) for s in cell.scores if not math.isfinite(s.value)]
+        for name in references if _comparable(cell.column) else ():
+            bad += [(cell, s, f"{_said(getattr(s, name))} as {name}") for s in cell.lacking(name)]
     if bad:
-        cell, score = bad[0]
+        cell, score, what = bad[0]
         raise UserError(
-            f"row {cell.row.label}, column {cell.column.label}: {_said(score.value)} for seed {score.seed} "
+            f"row {cell.row.label}, column {cell.column.label}: {what} for seed {score.seed} "
             f"(run {score.run_key}){_more(len(bad) - 1)}; look at that run, or add --allow-nan"
         )
 
@@ -255,7 +265,7 @@ def _check_seeds(grid: Grid, spec: Spec, inputs: Inputs, runs: pd.DataFrame) -> 
         + (f", and {len(short) - 1} more cell(s) with too few" if len(short) > 1 else "")
         + "; "
         + (
-            f"missing: {few}; make them and collect again, or add --allow-missing"
+            f"missing: {few}; make what is missing and collect again, or add --allow-missing"
             if told
             else "the sweep holds no other run of it: launch more seeds, set seeds lower, or add --allow-missing"
         )
@@ -269,13 +279,26 @@ def _varying_at_all(runs: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 def _absent(cell: Cell, spec: Spec, runs: pd.DataFrame) -> pd.DataFrame:
     """The runs that belong to ``cell`` by what is known of their config, but have no score in it."""
     part = runs[~runs.run_key.isin([s.run_key for s in cell.scores])]
-    pairs = [*zip(spec.rows.by, cell.row.at, strict=True)]
-    if cell.column.run is None:
-        pairs += zip(spec.columns.by, cell.column.at, strict=True)
-    for column, value in pairs:
+    for column, value in _places(spec, cell.row, cell.column):
         if column in runs.columns:
             part = part[may_be(part, column, [value])]
     return part
+
+
+def _unfinished(pairs: Sequence[tuple[str, str]], spec: Spec, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that are not done and certainly have these values, and those of the filter."""
+    part = runs[runs.state.ne("done")]
+    wanted = [*spec.filter.items(), *((column, (value,)) for column, value in pairs)]
+    for column, values in wanted:
+        if column in runs.columns:
+            part = part[part[column].isin(list(values))]
+    return part
+
+
+def _places(spec: Spec, row: Entry, column: Entry) -> list[tuple[str, str]]:
+    """Which values of which columns make the cell of ``row`` and ``column``."""
+    by = spec.columns.by if column.run is None else ()
+    return [*zip(spec.rows.by, row.at, strict=True), *zip(by, column.at, strict=True)]
 
 
 def _describe(run: pd.Series, shown: Sequence[str], inputs: Inputs) -> str:
@@ -285,5 +308,8 @@ def _describe(run: pd.Series, shown: Sequence[str], inputs: Inputs) -> str:
     if run.get("error"):
         state += f": {run.error}"
     # -m: so that the run lands in its sweep's folder.
-    command = inputs.command(run.run_key, multirun=True) or "its command is not in sweep.json"
-    return f"{run.run_key} ({', '.join([*values, state])}): {command}"
+    if run.state == "done":
+        remedy = f"mmcl evaluate {inputs.folder} 'evaluator=[...]'"
+    else:
+        remedy = inputs.command(run.run_key, multirun=True) or "runs.csv does not say its command"
+    return f"{run.run_key} ({', '.join([*values, state])}): {remedy}"

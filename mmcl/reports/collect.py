@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any
 
 from mmcl.errors import UserError
 from mmcl.records import sweep as sweeps
-from mmcl.records.files import read_csv, write_csv, write_json
+from mmcl.records.files import read_csv, write_csv
+from mmcl.records.manifest import code_states
 from mmcl.records.sweep import State, SweepRun, read_sweep
-from mmcl.reports.configs import canonical, from_overrides, read_config, sort_key
+from mmcl.reports.configs import REMOVED, canonical, parse_overrides, read_config, sort_key, text
 
 FACTS = (
     "wall_s",
@@ -27,6 +29,7 @@ FACTS = (
     "commit",
     "dirty",
     "error",
+    "overrides",
 )
 """The columns of ``runs.csv`` that are neither ``run_key``, ``state`` and ``seed`` nor config values."""
 
@@ -36,20 +39,18 @@ class Collection:
     """What was collected, before it is written.
 
     ``results``: all rows of all finished runs; ``runs``: a line for each run, finished or not; ``columns`` of the two;
-    ``launches``: ``run_key -> overrides``; ``audit``: lines for people; ``mixed``: why the runs should not be one
-    table, or ``None``.
+    ``audit``: lines for people; ``mixed``: why the runs should not be one table, or ``None``.
     """
 
     results: list[dict[str, str]]
     result_columns: list[str]
     runs: list[dict[str, Any]]
     run_columns: list[str]
-    launches: dict[str, list[str]]
     audit: list[str]
     mixed: str | None
 
-    def write(self, output: Path, *, launches: bool) -> None:
-        """Write ``results.csv`` and ``runs.csv`` into ``output``, and ``sweep.json`` with the launches if asked.
+    def write(self, output: Path) -> None:
+        """Write ``results.csv`` and ``runs.csv`` into ``output``.
 
         Raises:
             OSError: it cannot be written; each file is whole or as it was.
@@ -57,9 +58,6 @@ class Collection:
         output.mkdir(parents=True, exist_ok=True)
         write_csv(output / "results.csv", self.result_columns, self.results)
         write_csv(output / "runs.csv", self.run_columns, self.runs)
-        if launches:
-            values = {"schema_version": sweeps.SCHEMA_VERSION, "runs": self.launches}
-            write_json(output / sweeps.NAME, values)
 
 
 def collect(sources: Sequence[Path]) -> Collection:
@@ -79,7 +77,8 @@ def collect(sources: Sequence[Path]) -> Collection:
         if count > 1:
             raise UserError(f"run {key} is there {count} times; name each run once")
     configs, guessed = _configs(runs)
-    columns = list(dict.fromkeys(name for values in configs.values() for name in values if name != "seed"))
+    # Sorted: where configs differ in their keys, their own order would be that of the launch.
+    columns = sorted({name for values in configs.values() for name in values} - {"seed"})
     varying = [name for name in columns if _varies(name, configs, guessed)]
     constant = [name for name in columns if name not in set(varying)]
     # The order is that of the values, not of the launch or the file system: the same runs are the same bytes.
@@ -108,7 +107,6 @@ def collect(sources: Sequence[Path]) -> Collection:
         result_columns=[*row_columns, *varying],
         runs=lines,
         run_columns=["run_key", "state", "seed", *varying, *FACTS, *constant],
-        launches={_key(run): run.overrides for run in runs},
         audit=_audit(runs, known, {_key(run): _values(configs[_key(run)], varying) for run in runs}),
         mixed=_mixed_commits(runs),
     )
@@ -124,13 +122,14 @@ def _named(run_dirs: Sequence[Path]) -> list[SweepRun]:
                 f"{run_dir}: no run there (no manifest.json); name run directories, such as runs/quick/*, "
                 "or one sweep's folder, such as multirun/NAME"
             )
-        place = run_dir.absolute()
+        place = run_dir.resolve()
         if place.parent not in folders:
             folders[place.parent] = {run.run_dir.name: run for run in read_sweep(place.parent).runs}
         run = folders[place.parent][place.name]
         if run.state is not State.done:
+            why = f" ({run.why})" if run.why else ""
             raise UserError(
-                f"{run_dir}: {run.state.value}{_because(run)}; run its command again to finish it, or leave it out"
+                f"{run_dir}: {run.state.value}{why}; run its command again to finish it, or leave it out"
             )
         found.append(run)
     return found
@@ -138,11 +137,6 @@ def _named(run_dirs: Sequence[Path]) -> list[SweepRun]:
 
 def _key(run: SweepRun) -> str:
     return str(run.manifest.get("run_key", run.run_key))
-
-
-def _because(run: SweepRun) -> str:
-    lines = (run.error or "").splitlines()
-    return f" ({lines[0]})" if lines else ""
 
 
 def _configs(runs: Sequence[SweepRun]) -> tuple[dict[str, dict[str, str]], set[str]]:
@@ -161,15 +155,15 @@ def _configs(runs: Sequence[SweepRun]) -> tuple[dict[str, dict[str, str]], set[s
     guessed = {_key(run) for run in runs} - found.keys()
     for run in runs:
         if _key(run) in guessed:
-            said = from_overrides(run.overrides)
+            said = parse_overrides(run.overrides or [])
             # Where nothing is known of the configs, overrides that choose from a group cannot be told apart.
-            said = {k: v for k, v in said.items() if k in columns or not columns}
+            said = {k: text(v) for k, v in said.items() if v is not REMOVED and (k in columns or not columns)}
             found[_key(run)] = {**of_setting.get(_setting(run), {}), "seed": "", **said}
     return found, guessed
 
 
 def _setting(run: SweepRun) -> frozenset[str]:
-    return frozenset(o for o in run.overrides if not o.startswith("seed="))
+    return frozenset(o for o in run.overrides or [] if not o.startswith("seed="))
 
 
 def _varies(name: str, configs: Mapping[str, Mapping[str, str]], guessed: set[str]) -> bool:
@@ -187,7 +181,8 @@ def _facts(run: SweepRun) -> dict[str, Any]:
     last = attempts[-1] if attempts else {}
     evaluations = manifest.get("evaluations") or {}
     peak = manifest.get("peak_memory_bytes")
-    git = last.get("git") or {}
+    states = code_states(manifest)
+    dirty = [state["dirty"] for state in states if "dirty" in state]
     return {
         "wall_s": last.get("wall_s", ""),
         "train_s": manifest.get("train_s", ""),
@@ -197,9 +192,11 @@ def _facts(run: SweepRun) -> dict[str, Any]:
         "attempts": len(attempts),
         "threads": last.get("threads", ""),
         "device": last.get("device", ""),
-        "commit": git.get("commit", ""),
-        "dirty": str(git["dirty"]).lower() if "dirty" in git else "",
-        "error": (run.error or "").partition("\n")[0],
+        "commit": " ".join(dict.fromkeys(state["commit"] for state in states if "commit" in state)),
+        "dirty": str(any(dirty)).lower() if dirty else "",
+        "error": run.why,
+        # Text in which no overrides at all and overrides that nothing tells are two things.
+        "overrides": "" if run.overrides is None else json.dumps(run.overrides, ensure_ascii=False),
     }
 
 
@@ -235,23 +232,19 @@ def _audit(runs: Sequence[SweepRun], known: bool, values: Mapping[str, str]) -> 
     for state in State:
         if state not in (State.done, State.running):
             lines += [
-                f"{state.value}: {_key(run)} ({values[_key(run)]}){_why(run)}" for run in of_state[state]
+                f"{state.value}: {_key(run)} ({values[_key(run)]}){f': {run.why}' if run.why else ''}"
+                for run in of_state[state]
             ]
     lines += [f"unexpected: {_key(run)} ({values[_key(run)]})" for run in unexpected]
     done = of_state[State.done]
     if mixed := _mixed_commits(done):
         lines.append(mixed)
-    dirty = [run for run in done if any((a.get("git") or {}).get("dirty") for a in _attempts(run))]
+    dirty = [run for run in done if any(s.get("dirty") for s in code_states(run.manifest))]
     if dirty:
         lines.append(
             f"dirty code: {len(dirty)} run(s) with changes that no commit holds: {_some(map(_key, dirty))}"
         )
     return lines + _mixed_versions(done)
-
-
-def _why(run: SweepRun) -> str:
-    lines = (run.error or "").splitlines()
-    return f": {lines[0]}" if lines else ""
 
 
 def _attempts(run: SweepRun) -> list[Mapping[str, Any]]:
@@ -264,12 +257,12 @@ def _some(names: Any, most: int = 5) -> str:
 
 
 def _mixed_commits(runs: Sequence[SweepRun]) -> str | None:
-    """The commits of the finished runs' attempts if they are more than one."""
+    """The commits of the code that trained and evaluated the finished runs, if they are more than one."""
     done = [run for run in runs if run.state is State.done]
     commits = Counter(
         commit
         for run in done
-        for commit in sorted({(a.get("git") or {}).get("commit", "unknown") for a in _attempts(run)})
+        for commit in sorted({s.get("commit", "unknown") for s in code_states(run.manifest)})
     )
     if len(commits) < 2:
         return None

@@ -1,10 +1,12 @@
-"""Configs as flat columns: dotted names, and values as text."""
+"""Configs as flat columns: dotted names, and values as text; and what overrides say of them."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,22 @@ def load(text: str) -> Any:
     return yaml.load(text, Loader)
 
 
+def load_config(path: Path) -> dict[str, Any]:
+    """The ``config.yaml`` of a run.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        ValueError: it is damaged.
+    """
+    try:
+        values = load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"not valid YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict):
+        raise ValueError("not a config")
+    return values
+
+
 def read_config(path: Path) -> dict[str, str]:
     """The ``config.yaml`` of a run as ``{dotted name: text}``.
 
@@ -28,25 +46,21 @@ def read_config(path: Path) -> dict[str, str]:
         UserError: the file is missing or damaged.
     """
     try:
-        values = load(path.read_text())
+        return {name: text(value) for name, value in leaves(load_config(path))}
     except FileNotFoundError:
         raise UserError(f"{path}: missing; copy the whole run directory") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: not valid YAML ({str(error).splitlines()[0]}); copy it from the original run"
-        ) from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: not a config; copy it from the original run")
-    return dict(_leaves(values, ""))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; copy it from the original run") from None
 
 
-def _leaves(node: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``a.b.c`` and its value for everything in a config that is not a mapping."""
     for key, value in node.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{name}.")
+            yield from leaves(value, f"{name}.")
         else:
-            yield name, text(value)
+            yield name, value
 
 
 def text(value: Any) -> str:
@@ -73,6 +87,15 @@ def canonical(value: Any) -> str:
         return written
 
 
+HASHES = ("run_key", "evaluation_key")
+"""Columns whose values are hashes, of which some look like numbers: 12e4567890 is not infinity."""
+
+
+def canonical_of(column: str, value: Any) -> str:
+    """The :func:`canonical` value of a column; a hash stays as it is."""
+    return text(value) if column in HASHES else canonical(value)
+
+
 def plain(value: str) -> str:
     """A canonical value as a person writes it.
 
@@ -96,18 +119,74 @@ def _sort_key(value: str) -> tuple[bool, float, str]:
     return (True, 0.0, value) if math.isnan(number) else (False, number, "")
 
 
-def from_overrides(overrides: Sequence[str]) -> dict[str, str]:
-    """What ``key=value`` overrides say, as ``{key: text}``; what is removed with ``~`` is left out.
+REMOVED = object()
+"""What an override ``~key`` makes of it."""
 
-    >>> from_overrides(["data.causal=True", "+seed=3"])
-    {'data.causal': 'true', 'seed': '3'}
+
+def parse_overrides(overrides: Iterable[str]) -> dict[str, Any]:
+    """``key -> value`` of overrides, of which the last one of a key counts; Hydra's own are left out.
+
+    >>> parse_overrides(["seed=1", "+loss.x=1e-3", "data=numerical", "hydra.job.num=3"])
+    {'seed': 1, 'loss.x': 0.001, 'data': 'numerical'}
     """
-    found = {}
+    found: dict[str, Any] = {}
     for override in overrides:
-        key, equals, value = override.lstrip("+").partition("=")
-        if equals and not key.startswith("~"):
-            try:
-                found[key] = text(load(value))
-            except (yaml.YAMLError, TypeError):
-                found[key] = value
+        key, equals, value = override.lstrip("+~").partition("=")
+        if key != "hydra" and not key.startswith("hydra."):
+            found[key] = REMOVED if override.startswith("~") else parse(value) if equals else ""
     return found
+
+
+WORDS = {"true": True, "false": False, "null": None}
+INTEGER = re.compile(r"[+-]?(0|[1-9](_?\d)*)")
+FLOAT = re.compile(
+    r"[+-]?(\d(_?\d)*\.(\d(_?\d)*)?|\.\d(_?\d)*|\d(_?\d)*(?=e))(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE
+)
+
+
+def parse(text: str) -> Any:
+    """The value of an override as Hydra reads it, whose grammar is neither YAML's nor JSON's.
+
+    >>> [parse(v) for v in ("True", "1e-3", "on", "1:30", "007", "'x y'", "[relu,[1, 2.0]]", "{a:1}")]
+    [True, 0.001, 'on', '1:30', '007', 'x y', ['relu', [1, 2.0]], {'a': 1}]
+    """
+    text = text.strip()
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if FLOAT.fullmatch(text):
+        return float(text)
+    ends = text[:1] + text[-1:] if len(text) > 1 else ""
+    if ends in ("''", '""'):
+        return text[1:-1].replace("\\" + ends[0], ends[0])
+    if ends == "[]":
+        return [parse(part) for part in _parts(text[1:-1])]
+    if ends == "{}":
+        pairs = [part.partition(":") for part in _parts(text[1:-1])]
+        return {str(parse(key)): parse(value) for key, _, value in pairs}
+    return text
+
+
+def _parts(text: str) -> list[str]:
+    """``text`` at the commas that stand in no brackets or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for c in text:
+        if quote:
+            quote = "" if c == quote and not parts[-1].endswith("\\") else quote
+        elif c in "'\"":
+            quote = c
+        else:
+            depth += (c in "[{(") - (c in "]})")
+        if c == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return parts if text.strip() else []
+
+
+def train_command(overrides: Sequence[str] | None, *, multirun: bool) -> str:
+    """The command that makes a run; ``multirun``: in its sweep's folder. Empty where nothing says its overrides."""
+    if overrides is None:
+        return ""
+    return shlex.join(["python", "train.py", *(["-m"] if multirun else []), *overrides])

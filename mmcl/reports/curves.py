@@ -34,7 +34,7 @@ def read_metrics(path: Path) -> dict[str, dict[int, str]]:
         ValueError: a line is not ``step,name,value``.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     found: dict[str, dict[int, str]] = {}

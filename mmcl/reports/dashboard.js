@@ -82,7 +82,9 @@
   const visible = () => runs.filter((run) => run.visible);
 
   function filter() {
-    words = $('text').value.toLowerCase().split(/\s+/).filter(Boolean);
+    // Spaces part words, but not inside quotes: name="my run".
+    const found = $('text').value.toLowerCase().match(/(?:[^\s"]|"[^"]*"?)+/g) || [];
+    words = found.map((word) => word.replace(/"/g, '')).filter(Boolean);
     for (const run of runs) {
       run.visible = matches(run);
       run.row.hidden = !run.visible;
@@ -247,8 +249,9 @@
     copy.addEventListener('click', async () => {
       copy.textContent = (await toClipboard(run.command)) ? 'copied' : 'select the text and copy it';
     });
-    cell.append(element('strong', run.key), '  ', copy, element('code', run.command));
-    if (!run.expected) cell.append(element('p', 'No launch of the sweep names this run; the command is its last attempt’s.', 'note'));
+    cell.append(element('strong', run.key), '  ');
+    if (run.command) cell.append(copy, element('code', run.command));
+    if (!run.expected && run.command) cell.append(element('p', 'No launch of the sweep names this run; the command is its last attempt’s.', 'note'));
     if (run.error) cell.append(element('p', run.error, 'error'));
     run.detail = element('tr', undefined, 'detail');
     run.detail.append(cell);

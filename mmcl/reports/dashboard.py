@@ -52,8 +52,8 @@ def dashboard(sweep_dir: Path, output: Path | None = None, now: float | None = N
 
 def page(data: dict[str, Any]) -> str:
     """The page that shows ``data``, the block that :func:`mmcl.reports.dashboard_data.gather` makes."""
-    parts = {name: (HERE / f"dashboard.{name}").read_text() for name in ("css", "js")}
-    return Template((HERE / "dashboard.html").read_text()).substitute(
+    parts = {name: (HERE / f"dashboard.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    return Template((HERE / "dashboard.html").read_text(encoding="utf-8")).substitute(
         **parts, title=html.escape(str(data["sweep"]["name"])), plotly=get_plotlyjs(), data=embed(data)
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,15 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mmcl.records.files import read_csv
+from mmcl.records.manifest import code_states
 from mmcl.records.sweep import State, Sweep, SweepRun
+from mmcl.records.times import about, duration
 from mmcl.reports import curves, swept
+from mmcl.reports.configs import load_config, parse_overrides, train_command
 from mmcl.reports.summary import LABELS, Line, summarise_rows
-
-# The C loader reads the same YAML, about ten times as fast; PyYAML may have been built without it.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 SCORES = ("linear", "nonlinear", "chance", "ceiling")
 
@@ -44,7 +41,7 @@ class _Read:
             return otherwise
         except KeyError as error:
             self.notes.append(f"{name}: cannot be read (no {error})")
-        except (OSError, ValueError, TypeError, csv.Error, yaml.YAMLError) as error:
+        except (OSError, ValueError, TypeError, csv.Error) as error:
             self.notes.append(f"{name}: cannot be read ({str(error).partition(chr(10))[0]})")
         return otherwise
 
@@ -67,11 +64,12 @@ def gather(sweep: Sweep, now: float | None = None) -> dict[str, Any]:
     """
     now = time.time() if now is None else now
     read = [_read(run) for run in sweep.runs]
-    differing = swept.compare([swept.RunConfig(r.run.overrides, r.config) for r in read])
+    differing = swept.compare([swept.RunConfig(r.run.overrides or [], r.config) for r in read])
     groups = _groups(differing.values)
     curve_data = _curves(
         read, groups
     )  # before the runs: it finds the steps that unfinished ones have reached
+    launched = any(run.expected for run in sweep.runs)
     group_of = {i: g for g, members in enumerate(groups) for i in members}
     return {
         "sweep": {
@@ -86,7 +84,7 @@ def gather(sweep: Sweep, now: float | None = None) -> dict[str, Any]:
         ],
         "roles": _roles(read),
         "runs": [
-            {**_run(r, now), "values": list(values), "group": group_of[i]}
+            {**_run(r, now, launched), "values": list(values), "group": group_of[i]}
             for i, (r, values) in enumerate(zip(read, differing.values, strict=True))
         ],
         "groups": [list(differing.values[members[0]]) for members in groups],
@@ -102,9 +100,9 @@ def _read(run: SweepRun) -> _Read:
 
 
 def _config(path: Path) -> Mapping[str, Any] | None:
-    values = yaml.load(path.read_text(), Loader=LOADER)
-    if not isinstance(values, dict):
-        raise ValueError("not a config")
+    values = load_config(path)
+    if not isinstance(values.get("trainer") or {}, dict):
+        raise ValueError(f"trainer={values['trainer']!r} has no keys")
     return values
 
 
@@ -137,12 +135,11 @@ def _curves(read: list[_Read], groups: list[list[int]]) -> dict[str, list[dict[s
 
 
 def _commits(sweep: Sweep) -> list[dict[str, Any]]:
-    """The commits of the runs' last attempts, the most frequent first."""
+    """The commits of the code that trained and evaluated the runs, the most frequent first."""
     found: Counter[tuple[str, bool]] = Counter()
     for run in sweep.runs:
-        git = _last_attempt(run).get("git") or {}
-        if git.get("commit"):
-            found[str(git["commit"])[:10], bool(git.get("dirty"))] += 1
+        states = [git for git in code_states(run.manifest) if git.get("commit")]
+        found.update({(str(git["commit"])[:10], bool(git.get("dirty"))) for git in states})
     return [
         {"commit": commit, "dirty": dirty, "runs": count} for (commit, dirty), count in found.most_common()
     ]
@@ -176,18 +173,18 @@ def _role_id(role: str, intervened: bool) -> str:
     return f"{role}, intervened" if intervened else role
 
 
-def _run(read: _Read, now: float) -> dict[str, Any]:
+def _run(read: _Read, now: float, launched: bool) -> dict[str, Any]:
+    """``launched``: the folder is a sweep's, and so the run's command begins with ``-m``."""
     run = read.run
-    overrides = swept.parse_overrides(run.overrides)
+    overrides = parse_overrides(run.overrides or [])
     seed = (read.config or {}).get("seed", run.manifest.get("seed", overrides.get("seed")))
-    error = (run.error or "").strip().splitlines()
     return {
         "key": run.run_key,
         "state": run.state.value,
-        "seed": swept.plain(seed),
-        "command": shlex.join(["python", "train.py", *run.overrides]),
+        "seed": swept.shown(seed),
+        "command": train_command(run.overrides, multirun=launched),
         "expected": run.expected,
-        "error": "; ".join([*error[:1], *read.notes]),
+        "error": "; ".join(filter(None, [run.why, *read.notes])),
         "scores": {
             _role_id(line.role, line.intervened): {name: _short(getattr(line, name)) for name in SCORES}
             for line in read.lines
@@ -206,7 +203,7 @@ def _progress(read: _Read) -> dict[str, Any]:
     run, beat = read.run, read.run.beat
     total = ((read.config or {}).get("trainer") or {}).get("max_steps")
     trained = bool(run.manifest.get("trained"))
-    done = run.manifest.get("steps_done", read.last_step) if trained else read.last_step
+    done = max(run.manifest.get("steps_done", 0), read.last_step)
     if run.state is State.running and beat is not None:
         if beat.doing == "train":
             done, total = max(done, beat.done), beat.total or total
@@ -214,7 +211,7 @@ def _progress(read: _Read) -> dict[str, Any]:
         if beat.doing == "evaluate" and beat.total:
             text = f"evaluated {text}"
         if beat.seconds_left is not None:
-            text += f", {_about(beat.seconds_left)} left"
+            text += f", {about(beat.seconds_left)} left"
     elif run.state is State.done:
         text = f"{done:,} steps"
     elif run.state is State.missing:
@@ -234,30 +231,6 @@ def _wall(run: SweepRun, now: float) -> dict[str, Any]:
         seconds = now - datetime.fromisoformat(attempt["started"]).timestamp()
     return {
         "wall": None if seconds is None else round(seconds, 1),
-        "wallText": "" if seconds is None else _duration(seconds),
+        "wallText": "" if seconds is None else duration(seconds),
         "attempts": len(run.manifest.get("attempts") or []),
     }
-
-
-def _about(seconds: float) -> str:
-    """What is a guess needs no seconds beyond the first minute.
-
-    >>> _about(12.3), _about(200), _about(7260)
-    ('12 s', '3 min', '2 h 1 min')
-    """
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if 1 <= minutes < 60 else _duration(seconds)
-
-
-def _duration(seconds: float) -> str:
-    """Whole seconds, minutes or hours, as a person would say it.
-
-    >>> _duration(59), _duration(200), _duration(7260)
-    ('59 s', '3 min 20 s', '2 h 1 min')
-    """
-    whole = round(max(0.0, seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

@@ -102,7 +102,8 @@ def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
     for axis, j in zip(axes, shown, strict=True):
         for number, (others, points) in enumerate(series.items()):
             colour = COLOURS[number % len(COLOURS)]
-            found = sorted((where[v], grid.cells[i, j]) for v, i in points if grid.cells[i, j].values)
+            found = [(where[v], grid.cells[i, j]) for v, i in points if grid.cells[i, j].values]
+            found.sort(key=lambda point: point[0])
             name = label_of([plain(v) for v in others]) or _ours(spec)
             xs = [x for x, _ in found]
             middles = [centre(cell.values, spec.statistic) for _, cell in found]

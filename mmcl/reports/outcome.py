@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from mmcl.records.files import read_csv
 from mmcl.records.outcome import Outcome
-from mmcl.reports.run import Line, summarise
-
-KEYS = ("run_key", "evaluation_key")
-"""Columns of hashes, of which some look like numbers."""
+from mmcl.reports.configs import HASHES
+from mmcl.reports.summary import Line, summarise_rows
 
 
 def summary(lines: Iterable[Line]) -> dict[str, float]:
@@ -36,12 +35,13 @@ def summary(lines: Iterable[Line]) -> dict[str, float]:
 
 def read_outcome(run_dir: Path) -> Outcome:
     """What the finished run in ``run_dir`` came to."""
-    results = pd.read_csv(run_dir / "results.csv", dtype=dict.fromkeys(KEYS, str))
+    path = run_dir / "results.csv"
+    results = pd.read_csv(path, dtype=dict.fromkeys(HASHES, str))
     losses = results[results.metric.eq("loss")]
     heldout = {f"heldout_loss/{split}": float(v) for split, v in zip(losses.split, losses.value, strict=True)}
     return Outcome(
-        step=json.loads((run_dir / "manifest.json").read_text())["steps_done"],
-        summary={**summary(summarise(results)), **heldout},
+        step=json.loads((run_dir / "manifest.json").read_text(encoding="utf-8"))["steps_done"],
+        summary={**summary(summarise_rows(read_csv(path))), **heldout},
         columns=list(results.columns),
         rows=[[_plain(v) for v in row] for row in results.itertuples(index=False)],
         figure=run_dir / "figure.png",

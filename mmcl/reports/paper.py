@@ -28,7 +28,9 @@ class PaperRow:
 
 @cache
 def _tables() -> list[dict[str, Any]]:
-    tables: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "paper.yaml").read_text())
+    tables: list[dict[str, Any]] = yaml.safe_load(
+        (Path(__file__).parent / "paper.yaml").read_text(encoding="utf-8")
+    )
     return tables
 
 

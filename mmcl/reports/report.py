@@ -53,7 +53,7 @@ class Report:
 def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_nan: bool = False) -> Report:
     """The report ``name`` (in ``conf/report``, or a path) of what was collected in ``folder``.
 
-    Reads ``results.csv``, ``runs.csv`` and ``sweep.json`` there, never a run's directory. The same files make the same
+    Reads ``results.csv`` and ``runs.csv`` there, never a run's directory. The same files make the same
     bytes.
 
     Raises:
@@ -64,7 +64,7 @@ def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_n
     inputs = read_inputs(folder)
     grid = make_grid(inputs, spec, allow_missing=allow_missing, allow_nan=allow_nan)
     used = inputs.runs[inputs.runs.run_key.isin(grid.run_keys)]
-    commits = sorted(set(used.commit) - {""}) if "commit" in used else []
+    commits = sorted({commit for key in used.run_key for commit in inputs.commits[key]})
     dirty = bool("dirty" in used and used.dirty.eq("true").any())
     tables, feet = blocks(grid, spec), notes(grid, spec, commits, dirty)
     flags = ["--allow-missing"] * allow_missing + ["--allow-nan"] * allow_nan

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pandas as pd
 
+def role_of(target: str, representation: str) -> str | None:
+    """The role that a score counts for; ``None``: it is of another modality's encoding.
 
-def own(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each modality's own encodings, with the column ``role``.
+    A modality's style and modality-specific factors count from that modality's own encoding alone; factors of no
+    modality count from every encoding.
 
-    A modality's style and modality-specific factors (``style.x1``) count from that modality's own encoding (``x1``)
-    alone; factors of no modality (``content``) count from every encoding. ``role`` is the part of ``target`` before
-    the dot. ``results`` has the columns ``target`` and ``representation`` at least.
+    >>> role_of("style.x1", "x1"), role_of("style.x1", "x2"), role_of("content", "x2")
+    ('style', None, 'content')
     """
-    role = results.target.str.partition(".")[0]
-    owner = results.target.str.partition(".")[2]
-    return results.assign(role=role)[owner.eq("") | owner.eq(results.representation)]
+    role, _, owner = target.partition(".")
+    return role if owner in ("", representation) else None

@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from mmcl.records.files import write_bytes
+from mmcl.records.files import read_csv, write_bytes
+from mmcl.reports.configs import load_config
 from mmcl.reports.image import png
 from mmcl.reports.paper import PaperRow, find
 from mmcl.reports.summary import Line, summarise_rows
 
 
-def summarise(results: pd.DataFrame) -> list[Line]:
-    """The rows of a run's table; see :func:`mmcl.reports.summary.summarise_rows`."""
-    return summarise_rows(results.to_dict("records"))
-
-
 def redraw(run_dir: Path) -> Path:
     """Write ``figure.png`` of the run in ``run_dir`` from its other files, and return its path."""
-    config = yaml.safe_load((run_dir / "config.yaml").read_text())
-    return draw(run_dir, summarise(pd.read_csv(run_dir / "results.csv")), find(config), config)
+    config = load_config(run_dir / "config.yaml")
+    return draw(run_dir, summarise_rows(read_csv(run_dir / "results.csv")), find(config), config)
 
 
 def report(run_dir: Path, shown: Path) -> None:
     """Print the table of the run in ``run_dir`` and write its ``figure.png``."""
-    config = yaml.safe_load((run_dir / "config.yaml").read_text())
-    manifest = json.loads((run_dir / "manifest.json").read_text())
-    results = pd.read_csv(run_dir / "results.csv")
-    lines = summarise(results)
+    config = load_config(run_dir / "config.yaml")
+    manifest = json.loads((run_dir / "manifest.json").read_text(encoding="utf-8"))
+    results = read_csv(run_dir / "results.csv")
+    lines = summarise_rows(results)
     paper = find(config)
     console = Console()
     console.print(_table(lines, paper, config))
-    losses = results[results.metric.eq("loss")].set_index("split").value
-    if len(losses):
-        console.print(
-            "Held-out loss: " + ", ".join(f"{split} {value:.3f}" for split, value in losses.items())
-        )
+    losses = [f"{row['split']} {float(row['value']):.3f}" for row in results if row["metric"] == "loss"]
+    if losses:
+        console.print(f"Held-out loss: {', '.join(losses)}")
     evaluated = sum(e["seconds"] for e in manifest["evaluations"].values())
     console.print(
         f"{manifest['steps_done']} steps in {manifest['train_s']:.0f} s, evaluation {evaluated:.0f} s, "
@@ -53,12 +48,14 @@ def report(run_dir: Path, shown: Path) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}".replace("-0.000", "0.000")
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}".replace("-0.000", "0.000")
 
 
 def _table(lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) -> Table:
     table = Table(
-        title=f"{config['name']}, seed {config['seed']}: how well encodings predict each factor",
+        title=Text(
+            f"{config['name']}, seed {config['seed']}: how well encodings predict each factor", "table.title"
+        ),  # a name may hold what is markup elsewhere
         caption="R² (accuracy for discrete factors), mean over the modalities' own encodings. "
         "Ceiling: predicted from the content that made the views instead of an encoding."
         + (f" Paper: {paper.table}, mean ± std of 3 seeds." if paper else ""),
@@ -72,7 +69,7 @@ def _table(lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) ->
             table.add_row("[i]with c → c' (B.2)[/i]")
         reference = paper.text(line.role) if paper and not line.intervened else "–"
         table.add_row(
-            line.label,
+            Text(line.label),
             *(_number(v) for v in (line.linear, line.nonlinear, line.chance, line.ceiling)),
             reference,
         )
@@ -96,7 +93,7 @@ def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[
             places, [v if v is not None else 0.0 for v in values], width, label=label, color=colour
         )
         # A score of zero is a result and has no height: it needs its number.
-        texts = ["" if v is None else f"{v:.2f}".replace("-0.00", "0.00") for v in values]
+        texts = ["" if v is None or math.isnan(v) else f"{v:.2f}".replace("-0.00", "0.00") for v in values]
         left.bar_label(drawn, texts, fontsize=7, padding=2)
     if paper:
         known = [(k, paper.values[line.role]) for k, line in enumerate(shown) if line.role in paper.values]
@@ -112,7 +109,8 @@ def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[
         left.bar_label(printed, fmt="%.2f", fontsize=7, padding=2)
     left.axhline(0, color="black", linewidth=0.8)
     left.set_xticks(range(len(shown)), [line.label for line in shown])
-    left.set_ylim(min(-0.05, *(v for _, vs, _ in bars for v in vs if v is not None)) if shown else 0, 1.18)
+    heights = [v for _, values, _ in bars for v in values if v is not None and math.isfinite(v)]
+    left.set_ylim(min([-0.05, *heights]) if shown else 0, 1.18)
     left.set_ylabel(" / ".join(sorted({"R²" if line.metric == "r2" else "accuracy" for line in shown})))
     left.set_title("What the encodings predict")
     left.legend(ncols=2, fontsize=8, loc="upper right")

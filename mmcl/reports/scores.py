@@ -1,23 +1,22 @@
-"""The input of a report: ``results.csv``, ``runs.csv`` and ``sweep.json`` of one folder, as one frame of scores."""
+"""The input of a report: ``results.csv`` and ``runs.csv`` of one folder, as one frame of scores."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from mmcl.errors import UserError
-from mmcl.records import sweep as sweeps
-from mmcl.records.keys import NOT_SCIENCE, SCIENCE
+from mmcl.records.keys import decides, owner
 from mmcl.reports.collect import FACTS
-from mmcl.reports.configs import canonical
-from mmcl.reports.roles import own
+from mmcl.reports.configs import canonical_of, train_command
+from mmcl.reports.roles import role_of
 from mmcl.reports.spec import Spec, near
 
 NUMBERS = ("value", "chance", "ceiling")
@@ -28,14 +27,12 @@ SIZES = ("n_fit", "n_test")
 class Inputs:
     """What was collected, all of it as text.
 
-    ``results``: a row for each score; ``runs``: a line for each run; ``launches``: ``run_key -> overrides``;
-    ``sha256`` of each file by name.
+    ``results``: a row for each score; ``runs``: a line for each run; ``sha256`` of each file by name.
     """
 
     folder: Path
     results: pd.DataFrame
     runs: pd.DataFrame
-    launches: Mapping[str, list[str]]
     sha256: Mapping[str, str]
 
     @property
@@ -43,12 +40,28 @@ class Inputs:
         """The columns of ``runs`` that are config values, without the seed."""
         return [c for c in self.runs.columns if c not in ("run_key", "state", "seed", *FACTS)]
 
+    @property
+    def commits(self) -> Mapping[str, list[str]]:
+        """``run_key -> commits`` of the code that trained and evaluated the run."""
+        texts = self.runs.commit if "commit" in self.runs else [""] * len(self.runs)
+        return {key: text.split() for key, text in zip(self.runs.run_key, texts, strict=True)}
+
     def command(self, run_key: str, *, multirun: bool = False) -> str | None:
-        """The command that makes the run; with ``multirun`` in its sweep's folder. ``None``: nothing says it."""
-        overrides = self.launches.get(run_key)
-        if overrides is None:
+        """The command that makes the run; with ``multirun`` in its sweep's folder. ``None``: nothing says it.
+
+        Raises:
+            UserError: the run's overrides are not as ``mmcl collect`` writes them.
+        """
+        if "overrides" not in self.runs:
             return None
-        return shlex.join(["python", "train.py", *(["-m"] if multirun else []), *overrides])
+        text = self.runs.overrides[self.runs.run_key.eq(run_key)].iloc[0]
+        try:
+            overrides = json.loads(text) if text else None
+            return train_command(overrides, multirun=multirun) or None
+        except (ValueError, TypeError):
+            raise UserError(
+                f"{self.folder / 'runs.csv'}: overrides={text!r} of run {run_key} is not a list; collect again"
+            ) from None
 
 
 def read_inputs(folder: Path) -> Inputs:
@@ -65,9 +78,6 @@ def read_inputs(folder: Path) -> Inputs:
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{path}: no such file; make it first: mmcl collect {folder}") from None
     tables = {name: _table(folder / name, content) for name, content in contents.items()}
-    launches = sweeps.read_expected(folder)
-    if launches:
-        contents[sweeps.NAME] = (folder / sweeps.NAME).read_bytes()
     results, runs = tables["results.csv"], tables["runs.csv"]
     for name, needed in (("results.csv", ("target", "representation", *NUMBERS)), ("runs.csv", ("state",))):
         for column in ("run_key", "seed", *needed):
@@ -84,7 +94,6 @@ def read_inputs(folder: Path) -> Inputs:
         folder,
         results,
         runs,
-        launches,
         {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     )
 
@@ -122,7 +131,9 @@ def joined(inputs: Inputs, spec: Spec) -> pd.DataFrame:
     frame = frame.merge(inputs.runs[["run_key", *config]], on="run_key", how="left", validate="many_to_one")
     for column in sorted({*named, *config, "seed"}):
         frame[column] = _canonical(frame[column])
-    return filtered(frame.assign(excess=frame.value - frame.ceiling), spec.filter)
+    unfinished = inputs.runs[inputs.runs.state.ne("done")]
+    to_come = {c: set(_canonical(unfinished[c])) for c in spec.filter if c in inputs.config_columns}
+    return filtered(frame.assign(excess=frame.value - frame.ceiling), spec.filter, to_come)
 
 
 def lines(inputs: Inputs, spec: Spec) -> pd.DataFrame:
@@ -141,24 +152,30 @@ def may_be(runs: pd.DataFrame, column: str, values: Sequence[str]) -> pd.Series:
     return runs[column].isin(list(values)) | (runs[column].eq("") & runs.state.ne("done"))
 
 
-def filtered(frame: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def filtered(
+    frame: pd.DataFrame, wanted: Mapping[str, Sequence[str]], to_come: Mapping[str, Collection[str]]
+) -> pd.DataFrame:
     """The rows whose columns have one of the wanted values.
 
+    Args:
+        frame: scores.
+        wanted: values by column.
+        to_come: values by column of the runs that are not done yet.
+
     Raises:
-        UserError: no row has.
+        UserError: one of the values is neither in a row that the columns before leave nor to come.
     """
     for column, values in wanted.items():
-        there = sorted(set(frame[column]))
+        there = sorted({*frame[column], *to_come.get(column, ())} - {""})
+        for value in values:
+            if value not in there and not (value == "" and frame[column].eq("").any()):
+                raise UserError(f"filter.{column}: {value} is not there; {near(value, there, 'there are')}")
         frame = frame[frame[column].isin(list(values))]
-        if frame.empty:
-            raise UserError(
-                f"filter.{column}: {' or '.join(values)} is not there; {near(values[0], there, 'there are')}"
-            )
     return frame.reset_index(drop=True)
 
 
 def _canonical(column: pd.Series) -> pd.Series:
-    return column.map({value: canonical(value) for value in column.unique()})
+    return column.map({value: canonical_of(str(column.name), value) for value in column.unique()})
 
 
 def _number(folder: Path, column: str, text: str) -> float:
@@ -171,7 +188,9 @@ def _number(folder: Path, column: str, text: str) -> float:
 
 
 def _average_by_role(frame: pd.DataFrame) -> pd.DataFrame:
-    counted = own(frame).drop(columns=["target", "representation", *SIZES], errors="ignore")
+    roles = [role_of(t, z) for t, z in zip(frame.target, frame.representation, strict=True)]
+    frame = frame.assign(role=roles)[[role is not None for role in roles]]
+    counted = frame.drop(columns=["target", "representation", *SIZES], errors="ignore")
     groups = counted.groupby([c for c in counted.columns if c not in NUMBERS], sort=False)[list(NUMBERS)]
     # A mean over a NaN is NaN: what is missing must be seen.
     whole = groups.count().eq(groups.size(), axis=0)
@@ -197,11 +216,13 @@ def _check_columns(spec: Spec, known: Sequence[str]) -> None:
                 )
 
 
-def decisive(columns: Sequence[str]) -> list[str]:
-    """Those config columns that decide a run's weights (:mod:`mmcl.records.keys`)."""
-    return [c for c in columns if _decides(c)]
+def decisive(inputs: Inputs) -> list[str]:
+    """Those config columns that decide the weights of any run (:func:`mmcl.records.keys.decides`)."""
 
+    def deciding(column: str) -> bool:
+        target = f"{owner(column)}._target_"
+        # A run without that node, or of which no config is known yet, does not speak for the others.
+        targets = set(inputs.runs[target]) - {""} if target in inputs.runs else set()
+        return any(decides(column, target) for target in targets or {""})
 
-def _decides(column: str) -> bool:
-    top, _, rest = column.partition(".")
-    return top in SCIENCE and rest.partition(".")[0] not in NOT_SCIENCE.get(top, ())
+    return [column for column in inputs.config_columns if deciding(column)]

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from mmcl.errors import UserError
-from mmcl.reports.configs import canonical, load, text
+from mmcl.records.keys import DIGITS
+from mmcl.reports.configs import HASHES, canonical_of, load, text
 
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "report"
 
@@ -139,7 +140,7 @@ def read_spec(path: Path) -> Spec:
         UserError: for the first fault: the file, the key, its value, and what is allowed.
     """
     try:
-        values = load(path.read_text())
+        values = load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     try:
@@ -180,6 +181,12 @@ def _spec(name: str, values: Any) -> Spec:
             raise UserError(
                 f"rows.entries: {entry.label}: score and run stand in columns.entries; move them there"
             )
+    places = [entry.at for entry in rows.entries or ()]
+    for entry in rows.entries or ():
+        if places.count(entry.at) > 1:
+            raise UserError(
+                f"rows.entries: {entry.label}: at={label_of(entry.at)} stands there twice; leave one out"
+            )
     if twice := set(rows.by) & set(columns.by):
         raise UserError(f"columns.by: {min(twice)}: stands in rows.by already; name it in one of them")
     return Spec(
@@ -187,7 +194,8 @@ def _spec(name: str, values: Any) -> Spec:
         title=_string(node["title"], "title"),
         note=_string(node.get("note", ""), "note"),
         filter={
-            str(key): _values(value) for key, value in _mapping(node.get("filter", {}), "filter").items()
+            str(key): _values(value, str(key))
+            for key, value in _mapping(node.get("filter", {}), "filter").items()
         },
         aggregate=_choice(node.get("aggregate", "none"), "aggregate", AGGREGATES),
         rows=rows,
@@ -234,10 +242,12 @@ def _entry(value: Any, where: str, by: tuple[str, ...], decimals: int) -> Entry:
     if run is not None and ("at" in node or "score" in node):
         raise UserError(f"{where}: run={run} stands for the whole run; leave out at and score")
     at = _at(node.get("at", []), f"{where}.at", by) if run is None else ()
+    score = _choice(node.get("score", "value"), f"{where}.score", SCORES)
+    name = label_of(_raw(node["at"])) if "at" in node else run or score
     return Entry(
         at=at,
-        label=_string(node.get("label", run or label_of(_raw(node.get("at")))), f"{where}.label"),
-        score=_choice(node.get("score", "value"), f"{where}.score", SCORES),
+        label=_string(node.get("label", name), f"{where}.label"),
+        score=score,
         run=run,
         worst=_choice(node.get("worst", "none"), f"{where}.worst", WORST),
         decimals=_integer(node.get("decimals", decimals), f"{where}.decimals", 0),
@@ -258,7 +268,7 @@ def _at(value: Any, where: str, by: tuple[str, ...]) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     if len(values) != len(by):
         raise UserError(f"{where}={value!r}: must have {len(by)} value(s), one for each of {', '.join(by)}")
-    return tuple(canonical(v) for v in values)
+    return tuple(_of_column(v, column, where) for v, column in zip(values, by, strict=True))
 
 
 def _paper(value: Any, rows: Axis, columns: Axis) -> Paper:
@@ -331,8 +341,18 @@ def _mapping(value: Any, where: str, allowed: Collection[str] | None = None) -> 
     return value
 
 
-def _values(value: Any) -> tuple[str, ...]:
-    return tuple(canonical(v) for v in (value if isinstance(value, list) else [value]))
+def _values(value: Any, column: str) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise UserError(f"filter.{column}=[]: must name one value or more")
+    return tuple(_of_column(v, column, f"filter.{column}") for v in values)
+
+
+def _of_column(value: Any, column: str, where: str) -> str:
+    """A value as the column ``column`` has it. YAML reads some hashes as numbers, 0123456701 as another one."""
+    if column in HASHES and not isinstance(value, str) and len(text(value)) != DIGITS:
+        raise UserError(f"{where}={text(value)}: a {column} has {DIGITS} characters; write it in quotes")
+    return canonical_of(column, value)
 
 
 def _string(value: Any, where: str) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmcl.records.sweep import State, Sweep, SweepRun, read_sweep
+from mmcl.records.times import about
 
 COLOURS = {
     State.done: "green",
@@ -25,25 +26,26 @@ COLOURS = {
 
 def varying(runs: Sequence[SweepRun]) -> list[list[str]]:
     """Each run's overrides without those that all runs have in common: one list a run."""
-    if len(runs) < 2:
-        return [run.overrides for run in runs]
-    common = set.intersection(*(set(run.overrides) for run in runs))
-    return [[o for o in run.overrides if o not in common] for run in runs]
+    known = [run.overrides or [] for run in runs]
+    common = set.intersection(*map(set, known)) if len(runs) > 1 else set()
+    return [[o for o in overrides if o not in common] for overrides in known]
 
 
 def status_table(sweep: Sweep) -> Group:
     """A line for each run and a sum below."""
     table = Table(
-        "run key", "what", "state", "progress", "left", "why", title=str(sweep.path), title_justify="left"
-    )
+        "run key", "what", "state", "progress", "left", "why", title_justify="left",
+        title=Text(str(sweep.path), "table.title"),
+    )  # fmt: skip
+    # Text throughout: what stands in brackets in an override is not markup.
     for run, overrides in zip(sweep.runs, varying(sweep.runs), strict=True):
         table.add_row(
-            run.run_key,
-            " ".join(overrides),
+            Text(run.run_key),
+            Text(" ".join(overrides)),
             Text(run.state.value, COLOURS[run.state]),
             _progress(run),
             _left(run),
-            Text(_first_line(run.error) if run.state is not State.done else "", overflow="fold"),
+            Text(run.why if run.state is not State.done else "", overflow="fold"),
         )
     return Group(table, summary(sweep.runs))
 
@@ -78,10 +80,6 @@ def show(sweep_dir: Path, every_s: float | None = None) -> Sweep:
     return sweep
 
 
-def _first_line(error: str | None) -> str:
-    return (error or "").splitlines()[0] if error else ""
-
-
 def _progress(run: SweepRun) -> str:
     if run.state in (State.done, State.missing):
         return ""
@@ -93,15 +91,4 @@ def _progress(run: SweepRun) -> str:
 
 def _left(run: SweepRun) -> str:
     seconds = run.beat.seconds_left if run.state is State.running and run.beat is not None else None
-    return "" if seconds is None else duration(seconds)
-
-
-def duration(seconds: float) -> str:
-    """``90 -> '1:30'``, ``7200 -> '2:00:00'``.
-
-    >>> duration(90), duration(7261)
-    ('1:30', '2:01:01')
-    """
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
+    return "" if seconds is None else about(seconds)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from mmcl.reports.roles import role_of
 
 LINEAR = ("linear", "logistic")
 NONLINEAR = ("kernel_ridge", "mlp")
@@ -48,8 +49,8 @@ def summarise_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
     for row in rows:
         if row["split"] != "test" or row["metric"] not in ("r2", "accuracy"):
             continue
-        role, _, owner = str(row["target"]).partition(".")
-        if owner in ("", row["representation"]):
+        role = role_of(str(row["target"]), str(row["representation"]))
+        if role is not None:
             parts.setdefault((row["intervention"] != "none", role), []).append(row)
     return [_line(*key, parts[key]) for key in sorted(parts, key=_place)]
 
@@ -75,6 +76,7 @@ def _line(intervened: bool, role: str, rows: Sequence[Mapping[str, Any]]) -> Lin
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], column: str, evaluators: tuple[str, ...]) -> float | None:
+    """``None`` where no cell has a number; a mean over a NaN is NaN: what is missing must be seen."""
     cells = [row[column] for row in rows if row["evaluator"] in evaluators]
-    known = [value for cell in cells if cell != "" and not math.isnan(value := float(cell))]
+    known = [float(cell) for cell in cells if cell != ""]
     return sum(known) / len(known) if known else None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from mmcl.reports.configs import REMOVED, leaves, parse_overrides, text
 
 Value = str | int | float | bool | None
 
@@ -38,33 +40,10 @@ class Swept:
         return [s if short.count(s) == 1 else key for s, key in zip(short, self.keys, strict=True)]
 
 
-def parse_overrides(overrides: Iterable[str]) -> dict[str, Value]:
-    """``key -> value`` of Hydra's overrides, of which the last one of a key counts.
-
-    >>> parse_overrides(["seed=1", "+loss.x=1e-3", "~loss.y", "data=numerical"])
-    {'seed': 1, 'loss.x': 0.001, 'loss.y': 'removed', 'data': 'numerical'}
-    """
-    found: dict[str, Value] = {}
-    for override in overrides:
-        key, equals, text = override.lstrip("+~").partition("=")
-        if key != "hydra" and not key.startswith("hydra."):
-            found[key] = "removed" if override.startswith("~") else _parse(text) if equals else text
-    return found
-
-
-def _parse(text: str) -> Value:
-    if text.lower() in ("true", "false", "null"):
-        text = text.lower()
-    try:
-        return plain(json.loads(text))
-    except ValueError:
-        return text.strip("'\"")
-
-
-def plain(value: Any) -> Value:
+def shown(value: Any) -> Value:
     """A config value as it is shown and compared: 1.0 as 1, a list as a person would write it in an override.
 
-    >>> plain(1.0), plain([5, 5]), plain(0.25), plain(None)
+    >>> shown(1.0), shown([5, 5]), shown(0.25), shown(None)
     (1, '[5,5]', 0.25, None)
     """
     if isinstance(value, float):
@@ -73,23 +52,14 @@ def plain(value: Any) -> Value:
         return int(value) if value.is_integer() and abs(value) < 1e15 else value
     if value is None or isinstance(value, str | int | bool):
         return value
+    if isinstance(value, list):
+        return "[" + ",".join(text(shown(part)) for part in value) + "]"
     return json.dumps(value, default=str, separators=(",", ":"))
 
 
 def same(value: Value) -> str:
     """Text that is equal for equal values only; ``True`` and ``1`` are two."""
     return json.dumps(value)
-
-
-def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Value]:
-    """``a.b.c -> value`` for everything in a config that is not a mapping."""
-    found: dict[str, Value] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found.update(leaves(value, f"{prefix}{key}."))
-        else:
-            found[f"{prefix}{key}"] = plain(value)
-    return found
 
 
 def compare(runs: Sequence[RunConfig]) -> Swept:
@@ -99,8 +69,14 @@ def compare(runs: Sequence[RunConfig]) -> Swept:
     not the dozen values that change with it. Then come values that differ between runs whose overrides are alike,
     such as a default that was edited between two launches. So what differs is either shown or decided by what is shown.
     """
-    named = [parse_overrides(run.overrides) for run in runs]
-    flat = [None if run.config is None else leaves(run.config) for run in runs]
+    named = [
+        {key: "removed" if value is REMOVED else shown(value) for key, value in said.items()}
+        for said in (parse_overrides(run.overrides) for run in runs)
+    ]
+    flat = [
+        None if run.config is None else {name: shown(value) for name, value in leaves(run.config)}
+        for run in runs
+    ]
     groups = [_groups(run.config) for run in runs]
     keys: list[str] = []
     columns: list[list[Value]] = []

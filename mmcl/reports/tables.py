@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmcl.reports.cells import Cell, Grid, centre, std
+from mmcl.reports.configs import sort_key
 from mmcl.reports.spec import Entry, Paper, PaperValue, Spec
 
 STATISTICS = {
@@ -21,6 +22,9 @@ STATISTICS = {
     "min": "lowest of n seeds",
     "max": "highest of n seeds",
 }
+MIDDLES = {"mean_std": "mean ± std", "median_range": "median [range]", "min": "lowest", "max": "highest"}
+"""How the layout ``seeds`` calls the line of a statistic whose name is not what it shows."""
+
 ROLE = (
     "Each seed's score is the mean over the modalities' own encodings: style and modality-specific factors from their "
     "own modality's encoding, content from every encoding."
@@ -63,8 +67,7 @@ def _by_cell(grid: Grid, spec: Spec) -> Block:
             parts.append((f"{column.label}, paper", [_paper_text(cell.paper, spec.paper) for cell in cells]))
         for name, asked in (("ceiling", spec.ceiling), ("chance", spec.chance)):
             if asked and column.score == "value" and column.run is None:
-                texts = [_score_text(cell.mean_of(name), column) for cell in cells]
-                parts.append((f"{column.label}, {name}", texts))
+                parts.append((f"{column.label}, {name}", [_reference_text(cell, name) for cell in cells]))
         for title, texts in parts:
             header.append(title)
             for line, text in zip(lines, texts, strict=True):
@@ -74,7 +77,7 @@ def _by_cell(grid: Grid, spec: Spec) -> Block:
 
 def cell_text(cell: Cell, spec: Spec) -> str:
     """``0.991 ± 0.001 (n = 3) ✓``; seeds that are missing or NaN are said in the brackets."""
-    values, column = cell.values, cell.column
+    values = cell.values
     n = f"n = {len(values)}"
     if len(cell.scores) < cell.expected:
         n += f" of {cell.expected}"
@@ -82,15 +85,23 @@ def cell_text(cell: Cell, spec: Spec) -> str:
         n += f", {nan} NaN"
     if not values:
         return f"– ({n})"
+    return f"{_statistic_text(cell, spec)} ({n}){_mark(cell, spec)}"
+
+
+def _statistic_text(cell: Cell, spec: Spec) -> str:
+    """What the spec's statistic makes of one value or more."""
+    values, column = cell.values, cell.column
     text = number(centre(values, spec.statistic), column.decimals)
     if spec.statistic == "mean_std":
         text += f" ± {number(std(values), column.decimals) if len(values) > 1 else '–'}"
     if spec.statistic == "median_range":
         text += f" [{number(min(values), column.decimals)}, {number(max(values), column.decimals)}]"
-    unit = f" {column.unit}" if column.unit else ""
+    return f"{text} {column.unit}" if column.unit else text
+
+
+def _mark(cell: Cell, spec: Spec) -> str:
     within = cell.within(spec.statistic)
-    mark = "" if within is None else " ✓" if within else " ✗"
-    return f"{text}{unit} ({n}){mark}"
+    return "" if within is None else " ✓" if within else " ✗"
 
 
 def _paper_text(value: PaperValue | None, paper: Paper) -> str:
@@ -100,9 +111,10 @@ def _paper_text(value: PaperValue | None, paper: Paper) -> str:
     return number(value.mean, paper.decimals) + spread
 
 
-def _score_text(value: float, column: Entry) -> str:
-    unit = f" {column.unit}" if column.unit else ""
-    return "" if math.isnan(value) else number(value, column.decimals) + unit
+def _reference_text(cell: Cell, name: str) -> str:
+    """The mean ceiling or chance; empty where no seed has one, NaN where some lack it."""
+    value = cell.mean_of(name)
+    return _seed_text([value] if not math.isnan(value) or cell.lacking(name) else [], cell.column)
 
 
 def _by_seed(grid: Grid, spec: Spec) -> list[Block]:
@@ -112,11 +124,12 @@ def _by_seed(grid: Grid, spec: Spec) -> list[Block]:
         cells = [grid.cells[i, j] for j in range(len(grid.columns))]
         runs = {(s.seed, s.run_key): None for cell in cells for s in cell.scores}
         lines = []
-        for seed, key in sorted(runs, key=lambda run: (_number_first(run[0]), run[1])):
+        for seed, key in sorted(runs, key=lambda run: (sort_key([run[0]]), run[1])):
             of_run = [[s.value for s in cell.scores if s.run_key == key] for cell in cells]
             texts = [_seed_text(values, cell.column) for values, cell in zip(of_run, cells, strict=True)]
             lines.append([seed, f"`{key}`", *texts])
-        summary = [["**median**", "", *(_seed_text(_median(c.values), c.column) for c in cells)]]
+        middle = [_statistic_text(c, spec) + _mark(c, spec) if c.values else "" for c in cells]
+        summary = [[f"**{MIDDLES.get(spec.statistic, spec.statistic)}**", "", *middle]]
         if any(c.column.worst != "none" for c in cells):
             summary.append(["**worst**", "", *(_seed_text(_worst(c), c.column) for c in cells)])
         if any(c.paper for c in cells):
@@ -128,19 +141,11 @@ def _by_seed(grid: Grid, spec: Spec) -> list[Block]:
     return found
 
 
-def _number_first(seed: str) -> tuple[bool, int, str]:
-    return (not seed.isdigit(), int(seed) if seed.isdigit() else 0, seed)
-
-
 def _seed_text(values: Sequence[float], column: Entry) -> str:
     if not values:
         return ""
     unit = f" {column.unit}" if column.unit else ""
     return number(values[0], column.decimals) + unit
-
-
-def _median(values: Sequence[float]) -> list[float]:
-    return [statistics.median(values)] if values else []
 
 
 def _worst(cell: Cell) -> list[float]:
@@ -163,10 +168,9 @@ def notes(grid: Grid, spec: Spec, commits: Sequence[str], dirty: bool) -> list[s
     compared = [cell for cell in grid.cells.values() if cell.paper]
     if compared:
         found.append(f"Paper: {spec.paper.source}.")
-        if spec.layout == "cells":
-            tolerances = sorted({cell.paper.tolerance for cell in compared if cell.paper})
-            within = " or ".join(f"{t:g}" for t in tolerances)
-            found.append(f"✓: ours lies within {within} of the paper's; ✗: it does not.")
+        tolerances = sorted({cell.paper.tolerance for cell in compared if cell.paper})
+        within = " or ".join(f"{t:g}" for t in tolerances)
+        found.append(f"✓: ours lies within {within} of the paper's; ✗: it does not.")
     if commits:
         found.append(f"Code: {', '.join(c[:10] for c in commits)}{', with uncommitted changes' * dirty}.")
     return found
@@ -228,12 +232,18 @@ def latex(spec: Spec, tables: Iterable[Block], notes: Sequence[str]) -> str:
 
 
 def _tex_line(texts: Sequence[str]) -> str:
-    return " & ".join(map(tex, texts)) + r" \\"
+    line = " & ".join(map(tex, texts))
+    # After the line before, \\ or a rule, these would be read as its argument.
+    return (f"{{{line[0]}}}{line[1:]}" if line[:1] in ("[", "*") else line) + r" \\"
 
 
 def table_csv(grid: Grid, spec: Spec) -> str:
     """The numbers as ``table.csv``, unrounded: a line for each cell, in the layout ``seeds`` for each seed of each."""
-    lines = _csv_seeds(grid) if spec.layout == "seeds" else [_csv_cell(c, spec) for c in grid.cells.values()]
+    lines = (
+        _csv_seeds(grid, spec)
+        if spec.layout == "seeds"
+        else [_csv_cell(c, spec) for c in grid.cells.values()]
+    )
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]) if lines else ["row", "column"], lineterminator="\n")
     writer.writeheader()
@@ -241,7 +251,7 @@ def table_csv(grid: Grid, spec: Spec) -> str:
     return text.getvalue()
 
 
-def _csv_seeds(grid: Grid) -> list[dict[str, Any]]:
+def _csv_seeds(grid: Grid, spec: Spec) -> list[dict[str, Any]]:
     return [
         {
             "row": cell.row.label,
@@ -249,6 +259,7 @@ def _csv_seeds(grid: Grid) -> list[dict[str, Any]]:
             "seed": score.seed,
             "run_key": score.run_key,
             "value": score.value,
+            **_csv_paper(cell, spec),
         }
         for cell in grid.cells.values()
         for score in cell.scores
@@ -257,7 +268,6 @@ def _csv_seeds(grid: Grid) -> list[dict[str, Any]]:
 
 def _csv_cell(cell: Cell, spec: Spec) -> dict[str, Any]:
     values = cell.values
-    paper, within = cell.paper, cell.within(spec.statistic)
     return {
         "row": cell.row.label,
         "column": cell.column.label,
@@ -271,11 +281,19 @@ def _csv_cell(cell: Cell, spec: Spec) -> dict[str, Any]:
         "max": max(values, default=math.nan),
         "ceiling": cell.mean_of("ceiling"),
         "chance": cell.mean_of("chance"),
+        **_csv_paper(cell, spec),
+        "run_keys": " ".join(s.run_key for s in cell.scores),
+    }
+
+
+def _csv_paper(cell: Cell, spec: Spec) -> dict[str, Any]:
+    """The paper's value of a cell, and whether what the spec's statistic makes of all seeds lies within."""
+    paper, within = cell.paper, cell.within(spec.statistic)
+    return {
         "paper_mean": paper.mean if paper else math.nan,
         "paper_std": math.nan if paper is None or paper.std is None else paper.std,
         "tolerance": paper.tolerance if paper else math.nan,
         "within": "" if within is None else str(within).lower(),
-        "run_keys": " ".join(s.run_key for s in cell.scores),
     }
 
 

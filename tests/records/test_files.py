@@ -73,6 +73,9 @@ def test_one_process_at_a_time(tmp_path):
         pass
 
 
+MANIFEST = {"schema_version": 1, "status": "RUNNING", "run_key": "a", "attempts": [], "evaluations": {}}
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 99}', "\x00\xff"])
 def test_a_bad_manifest_is_named(tmp_path, text):
     (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
@@ -82,7 +85,7 @@ def test_a_bad_manifest_is_named(tmp_path, text):
 
 def test_a_manifest_is_on_disk_after_every_change(tmp_path):
     assert Manifest.read(tmp_path) is None
-    manifest = Manifest(tmp_path, {"schema_version": 1, "status": "RUNNING"})
+    manifest = Manifest(tmp_path, MANIFEST)
     manifest.update(step=3)
     assert json.loads((tmp_path / "manifest.json").read_text())["step"] == 3
     again = Manifest.read(tmp_path)

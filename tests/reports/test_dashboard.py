@@ -5,16 +5,16 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 
 from mmcl.errors import UserError
+from mmcl.records.files import read_csv
 from mmcl.records.sweep import expect, read_sweep
-from mmcl.reports import dashboard_data
+from mmcl.reports import configs
 from mmcl.reports.dashboard import dashboard, embed, page
 from mmcl.reports.dashboard_data import gather
-from mmcl.reports.run import summarise
+from mmcl.reports.summary import summarise_rows
 from tests.conftest import ROOT
 from tests.reports.dashboard_jobs import COMMIT, NOW, Job, config, grid, write_job
 
@@ -69,7 +69,7 @@ def test_the_block_says_how_each_run_stands(sweep):
         ("stale", 3, [0.5]),
         ("missing", 4, [0.5]),
     ]
-    assert runs["run0"]["command"] == "python train.py data.style_change_prob=1.0 seed=0"
+    assert runs["run0"]["command"] == "python train.py -m data.style_change_prob=1.0 seed=0"
     assert runs["run2"]["error"] == "ValueError: it broke"
     assert runs["run5"]["error"] == "no sign of life since 3 h ago"
     progress = {key: (run["progress"], run["doing"]) for key, run in runs.items()}
@@ -91,7 +91,7 @@ def test_scores_are_those_of_the_runs_own_table(sweep):
     data = block(sweep)
     lines = {
         (line.role, line.intervened): line
-        for line in summarise(pd.read_csv(sweep / "run0" / "results.csv", dtype={"run_key": str}))
+        for line in summarise_rows(read_csv(sweep / "run0" / "results.csv"))
     }
     assert [(role["id"], role["metric"]) for role in data["roles"]] == [
         ("content", "R²"),
@@ -205,7 +205,11 @@ def test_the_page_is_one_file_that_names_no_other(sweep):
     own = text[: text.index('<script type="application/json"')]
     assert "default-src 'none'" in own
     assert not re.search(r"<script[^>]+src=|<link[^>]+href=\"(?!data:)|@import|url\(", own)
-    assert sorted(p.name for p in sweep.iterdir() if p.is_file()) == ["dashboard.html", "sweep.json"]
+    assert sorted(p.name for p in sweep.iterdir() if p.is_file()) == [
+        ".sweep.lock",
+        "dashboard.html",
+        "sweep.json",
+    ]
 
 
 def test_the_page_is_written_again_while_jobs_run(sweep):
@@ -219,7 +223,7 @@ def test_the_page_is_written_again_while_jobs_run(sweep):
 
 def test_configs_are_read_without_the_c_loader_too(sweep, monkeypatch):
     data = block(sweep)
-    monkeypatch.setattr(dashboard_data, "LOADER", yaml.SafeLoader)
+    monkeypatch.setattr(configs, "Loader", yaml.SafeLoader)
     assert block(sweep) == data
 
 

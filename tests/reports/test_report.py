@@ -53,7 +53,7 @@ def write_spec(path, **changes):
 @pytest.fixture
 def sweep(tmp_path):
     folder = write_sweep(tmp_path / "sweep")
-    collect([folder]).write(folder, launches=False)
+    collect([folder]).write(folder)
     return folder
 
 
@@ -120,7 +120,7 @@ def test_the_same_inputs_are_the_same_bytes(tmp_path, kind):
         write_launch(folder, runs)
         for causal, seed in runs[::order]:  # another order in the file system
             write_run(folder, causal, seed)
-        collect([folder]).write(folder, launches=False)
+        collect([folder]).write(folder)
         for run in folder.iterdir():  # the CSVs and sweep.json suffice
             if run.is_dir():
                 shutil.rmtree(run)
@@ -156,7 +156,7 @@ def test_the_sources_name_every_run_its_command_and_the_inputs(cli, sweep, tmp_p
 
 def test_a_missing_seed_names_the_run_and_its_command(cli, tmp_path):
     folder = write_sweep(tmp_path / "sweep", skip=[(True, 1)])
-    collect([folder]).write(folder, launches=False)
+    collect([folder]).write(folder)
     write_spec(tmp_path / "s.yaml")
     result = cli("mmcl", "report", "s.yaml", "sweep")
     assert result.code == 1
@@ -173,7 +173,7 @@ def test_a_missing_seed_names_the_run_and_its_command(cli, tmp_path):
 def test_a_failed_run_says_why(tmp_path):
     folder = write_sweep(tmp_path / "sweep", skip=[(True, 1)])
     write_run(folder, True, 1, status="FAILED", error="no space left")
-    collect([folder]).write(folder, launches=False)
+    collect([folder]).write(folder)
     with pytest.raises(
         UserError, match=r"data.causal=true, seed=1, failed: no space left\): python train.py -m"
     ):
@@ -182,7 +182,7 @@ def test_a_failed_run_says_why(tmp_path):
 
 def test_a_setting_without_any_run_is_a_row_of_the_table(tmp_path):
     folder = write_sweep(tmp_path / "sweep", skip=[(True, seed) for seed in range(3)])
-    collect([folder]).write(folder, launches=False)
+    collect([folder]).write(folder)
     spec = write_spec(tmp_path / "s.yaml", rows={"by": ["data.causal"]}, paper=None)
     with pytest.raises(UserError, match="row true, column content: 0 of 3 seeds"):
         make_report(spec, folder)
@@ -198,7 +198,7 @@ def test_a_nan_is_an_error_or_said_in_the_cell(cli, tmp_path):
     folder = write_sweep(tmp_path / "sweep")
     key = key_of(False, 2)
     write_rows(folder / key / "results.csv", score_rows(key, 2, math.nan))
-    collect([folder]).write(folder, launches=False)
+    collect([folder]).write(folder)
     write_spec(tmp_path / "s.yaml")
     result = cli("mmcl", "report", "s.yaml", "sweep")
     assert result.code == 1
@@ -222,7 +222,7 @@ def test_runs_of_several_settings_are_not_pooled_unawares(tmp_path):
     for seed in range(3):
         write_run(tmp_path / "sweep", False, seed, batch_size=4 if seed < 2 else 8)
         write_run(tmp_path / "sweep", True, seed)
-    collect([tmp_path / "sweep"]).write(tmp_path / "sweep", launches=False)
+    collect([tmp_path / "sweep"]).write(tmp_path / "sweep")
     with pytest.raises(UserError, match=r"differ in more than the seed: batch_size is 4, 8;"):
         make_report(write_spec(tmp_path / "s.yaml"), tmp_path / "sweep")
     make_report(write_spec(tmp_path / "s.yaml", pool=["batch_size"]), tmp_path / "sweep")

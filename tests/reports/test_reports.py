@@ -10,7 +10,8 @@ import yaml
 from mmcl.config.compose import compose_one
 from mmcl.config.schema import validate_train
 from mmcl.reports.paper import find
-from mmcl.reports.run import report, summarise
+from mmcl.reports.run import report
+from mmcl.reports.summary import summarise_rows
 
 COLUMNS = (
     "evaluator",
@@ -54,7 +55,7 @@ RESULTS = rows(
 
 
 def test_a_line_is_the_mean_over_the_modalities_own_encodings():
-    lines = {(line.role, line.intervened): line for line in summarise(RESULTS)}
+    lines = {(line.role, line.intervened): line for line in summarise_rows(RESULTS.to_dict("records"))}
     assert set(lines) == {
         ("content", False),
         ("style", False),

@@ -1,4 +1,5 @@
-from mmcl.reports.swept import UNSET, RunConfig, compare, parse_overrides
+from mmcl.reports.configs import REMOVED, parse, parse_overrides
+from mmcl.reports.swept import UNSET, RunConfig, compare
 from tests.reports.dashboard_jobs import config
 
 
@@ -65,4 +66,4 @@ def test_overrides_are_read_as_hydra_writes_them():
     read = parse_overrides(
         ["+a=1", "++a=2", "b='x y'", "c=[1, 2]", "d=1e-4", "hydra.job.num=3", "e=a=b", "f="]
     )
-    assert read == {"a": 2, "b": "x y", "c": "[1,2]", "d": 0.0001, "e": "a=b", "f": ""}
+    assert read == {"a": 2, "b": "x y", "c": [1, 2], "d": 0.0001, "e": "a=b", "f": ""}
