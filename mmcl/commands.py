@@ -82,7 +82,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         fail(describe(error))
     except KeyboardInterrupt:
-        fail("stopped; what was done until then stays, and the same command goes on or begins again", 130)
+        fail("stopped; what was written until then stays", 130)
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -60,7 +60,7 @@ def decides(name: str, target: str) -> bool:
     top, _, rest = name.partition(".")
     ours = target.startswith("mmcl.")
     if top == "callbacks":
-        return not ours
+        return bool(rest) and not ours
     return top in SCIENCE and not (ours and rest.partition(".")[0] in NOT_SCIENCE.get(top, ()))
 
 

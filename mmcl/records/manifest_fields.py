@@ -34,7 +34,7 @@ COUNT: Kind = (_is(int), "a whole number")
 TEXT: Kind = (_is(str), "text")
 NODE: Kind = (_is(dict), "keys with values")
 
-REQUIRED = ("status", "run_key", "attempts", "evaluations")
+REQUIRED = ("status", "run_key", "trained", "attempts", "evaluations", "train_s")
 FIELDS: dict[str, Kind] = {
     "status": TEXT,
     "run_key": TEXT,

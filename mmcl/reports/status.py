@@ -43,8 +43,8 @@ def status_table(sweep: Sweep) -> Group:
             Text(run.run_key),
             Text(" ".join(overrides)),
             Text(run.state.value, COLOURS[run.state]),
-            _progress(run),
-            _left(run),
+            Text(_progress(run)),
+            Text(_left(run)),
             Text(run.why if run.state is not State.done else "", overflow="fold"),
         )
     return Group(table, summary(sweep.runs))

@@ -22,8 +22,8 @@ STATISTICS = {
     "min": "lowest of n seeds",
     "max": "highest of n seeds",
 }
-MIDDLES = {"mean_std": "mean ± std", "median_range": "median [range]", "min": "lowest", "max": "highest"}
-"""How the layout ``seeds`` calls the line of a statistic whose name is not what it shows."""
+MIDDLES = {"mean_std": "mean ± std", "median_range": "median [range]"}
+"""How the layout ``seeds`` calls the line of a statistic that is more than one number."""
 
 ROLE = (
     "Each seed's score is the mean over the modalities' own encodings: style and modality-specific factors from their "

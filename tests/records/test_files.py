@@ -7,7 +7,7 @@ import torch
 
 from mmcl.records import tensors
 from mmcl.records.files import read_csv, write_bytes, write_csv, write_json
-from mmcl.records.keys import SCIENCE, digest, evaluation_key, run_key
+from mmcl.records.keys import NOT_SCIENCE, SCIENCE, decides, digest, evaluation_key, owner, run_key
 from mmcl.records.lock import LockedError, locked
 from mmcl.records.manifest import Manifest, git_state
 
@@ -66,6 +66,40 @@ def test_run_keys_see_science_alone():
     )
 
 
+def test_the_same_values_decide_in_a_config_and_as_columns():
+    """A report pools runs whose columns differ where ``decides`` says no: those are the runs of one key."""
+    parts = {
+        "loss": {"_target_": "mmcl.losses.Contrastive", "tile": 4, "tau": 0.5},
+        "trainer": {"_target_": "mmcl.training.trainer.Trainer", "threads": 2, "max_steps": 9},
+        "callbacks": {
+            "swa": {"_target_": "lightning.pytorch.callbacks.StochasticWeightAveraging", "lr": 0.1},
+            "r2": {"_target_": "mmcl.training.callbacks.OnlineR2", "every": 5},
+        },
+        "evaluator": {"linear": {"_target_": "mmcl.evaluators.Linear", "n": 1}},
+    }
+    library = {**parts, "loss": {**parts["loss"], "_target_": "library.Loss"}}
+    for config in (parts, library):
+        targets = {
+            **{top: node.get("_target_", "") for top, node in config.items()},
+            **{f"callbacks.{name}": node["_target_"] for name, node in config["callbacks"].items()},
+        }
+        for top, key in (
+            *(("loss", key) for key in ("tile", "tau", "_target_")),
+            *(("trainer", key) for key in (*NOT_SCIENCE["trainer"], "max_steps")),
+            *(("callbacks", key) for key in ("swa.lr", "r2.every")),
+            ("evaluator", "linear.n"),
+        ):
+            changed = json.loads(json.dumps(config))
+            *inner, last = key.split(".")
+            node = changed[top]
+            for name in inner:
+                node = node[name]
+            node[last] = "library.Other" if last == "_target_" and top == "loss" else -1
+            name = f"{top}.{key}"
+            assert decides(name, targets[owner(name)]) is (run_key(changed) != run_key(config)), name
+    assert not decides("callbacks", "")  # callbacks: null
+
+
 def test_one_process_at_a_time(tmp_path):
     with locked(tmp_path), pytest.raises(LockedError, match="another process"), locked(tmp_path):
         pass
@@ -73,7 +107,15 @@ def test_one_process_at_a_time(tmp_path):
         pass
 
 
-MANIFEST = {"schema_version": 1, "status": "RUNNING", "run_key": "a", "attempts": [], "evaluations": {}}
+MANIFEST = {
+    "schema_version": 1,
+    "status": "RUNNING",
+    "run_key": "a",
+    "trained": False,
+    "attempts": [],
+    "evaluations": {},
+    "train_s": 0.0,
+}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 99}', "\x00\xff"])

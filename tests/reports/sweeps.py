@@ -44,9 +44,11 @@ def score_rows(key, seed, content, style=0.1):
     ]
 
 
-def write_run(sweep, causal, seed, *, status="COMPLETED", content=None, commit="c" * 40, error=None, **more):
+def write_run(
+    sweep, causal, seed, *, status="COMPLETED", content=None, commit="c" * 40, error=None, key=None, **more
+):
     """A run directory; ``more`` replaces top-level config values."""
-    key = key_of(causal, seed)
+    key = key or key_of(causal, seed)
     folder = sweep / key
     folder.mkdir(parents=True)
     config = {
@@ -63,6 +65,7 @@ def write_run(sweep, causal, seed, *, status="COMPLETED", content=None, commit="
         "run_key": key,
         "seed": seed,
         "status": status,
+        "trained": status == "COMPLETED",
         "error": error,
         "attempts": [
             {

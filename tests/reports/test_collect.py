@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,15 +104,16 @@ def test_dirty_code_and_mixed_versions_are_said(tmp_path):
     assert "mixed versions of torch: 2.8 (1 runs), 2.9 (1 runs)" in audit
 
 
-def test_run_directories_are_collected_elsewhere_with_their_launches(cli, tmp_path):
+def test_run_directories_are_collected_elsewhere_with_their_overrides(cli, tmp_path):
     folders = [write_run(tmp_path / "runs" / "tiny", False, seed) for seed in (0, 1)]
     write_run(tmp_path / "runs" / "tiny", False, 2, status="FAILED", error="no")
     names = [str(f.relative_to(tmp_path)) for f in folders]
     result = cli("mmcl", "collect", *names, "-o", "out")
     assert result.code == 0, result.err
     assert len(table(tmp_path / "out" / "runs.csv")) == 2
-    launches = json.loads((tmp_path / "out" / "sweep.json").read_text())["runs"]
-    assert launches == {key_of(False, s): overrides_of(False, s) for s in (0, 1)}
+    overrides = {row["run_key"]: json.loads(row["overrides"]) for row in table(tmp_path / "out" / "runs.csv")}
+    assert overrides == {key_of(False, s): overrides_of(False, s) for s in (0, 1)}
+    assert not (tmp_path / "out" / "sweep.json").exists()
     result = cli("mmcl", "collect", f"runs/tiny/{key_of(False, 2)}", "-o", "out2")
     assert (result.code, "failed (no); run its command again" in result.err) == (1, True)
     result = cli("mmcl", "collect", *names)
@@ -174,3 +176,63 @@ def test_collect_and_report_do_not_import_torch(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def change_manifest(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_collecting_into_a_sweep_leaves_its_launches(cli, tmp_path):
+    write_launch(tmp_path / "sweep", [(False, 0), (False, 1)])
+    write_run(tmp_path / "sweep", False, 0)
+    before = (tmp_path / "sweep" / "sweep.json").read_bytes()
+    runs = write_run(tmp_path / "runs", True, 5)
+    assert cli("mmcl", "collect", str(runs), "-o", "sweep").code == 0
+    assert (tmp_path / "sweep" / "sweep.json").read_bytes() == before
+
+
+def test_overrides_that_nothing_tells_are_empty_and_no_overrides_are_a_list(tmp_path):
+    (write_run(tmp_path, False, 0) / "manifest.json").write_text("{")
+    folder = write_run(tmp_path, False, 1)
+    change_manifest(folder, attempts=[{"overrides": []}])
+    lines = {line["run_key"]: line["overrides"] for line in collect([tmp_path]).runs}
+    assert lines == {key_of(False, 0): "", key_of(False, 1): "[]"}
+
+
+def test_all_commits_of_a_run_are_told_and_mixed(tmp_path):
+    folder = write_run(tmp_path, False, 0)
+    states = [{"commit": c * 40, "dirty": dirty} for c, dirty in (("b", True), ("a", False), ("a", False))]
+    change_manifest(folder, attempts=[{"git": state} for state in states])
+    found = collect([tmp_path])
+    assert (found.runs[0]["commit"], found.runs[0]["dirty"]) == (f"{'b' * 40} {'a' * 40}", "true")
+    assert found.mixed == "mixed commits: aaaaaaaaaa (1 runs), bbbbbbbbbb (1 runs)"
+
+
+def test_an_evaluation_at_another_commit_is_told_and_mixed(tmp_path):
+    folder = write_run(tmp_path, False, 0)
+    assert collect([tmp_path]).mixed is None
+    git = {"commit": "d" * 40, "dirty": True}
+    change_manifest(folder, evaluations={"ridge": {"key": "e1", "seconds": 1.5, "git": git}})
+    found = collect([tmp_path])
+    assert (found.runs[0]["commit"], found.runs[0]["dirty"]) == (f"{'c' * 40} {'d' * 40}", "true")
+    assert found.mixed == "mixed commits: cccccccccc (1 runs), dddddddddd (1 runs)"
+    assert any(line.startswith("dirty code: 1 run(s)") for line in found.audit)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_columns_do_not_depend_on_the_launch_where_configs_differ_in_keys(tmp_path, order):
+    runs = [(False, 0), (True, 0)]
+    write_launch(tmp_path, runs[::order])
+    write_run(tmp_path, False, 0, loss={"b": 1, "a": 2})
+    write_run(tmp_path, True, 0, loss={"a": 2, "c": 3, "b": 2})
+    found = collect([tmp_path])
+    assert found.run_columns[3:6] == ["data.causal", "loss.b", "loss.c"]
+    assert found.run_columns[-2:] == ["loss.a", "name"]
+
+
+def test_the_folder_above_may_be_named_by_two_dots(tmp_path, monkeypatch):
+    folder = write_run(tmp_path, False, 0)
+    (folder / "checkpoints").mkdir()
+    monkeypatch.chdir(folder / "checkpoints")
+    assert [line["run_key"] for line in collect([Path("..")]).runs] == [key_of(False, 0)]

@@ -179,6 +179,39 @@ def test_a_sweep_that_has_only_been_launched_and_one_without_its_record(sweep, t
     assert data["keys"][0]["label"] == "style_change_prob"
 
 
+def test_odd_fields_cost_their_own_run_only(sweep):
+    (sweep / "run0" / "config.yaml").write_text("trainer: x\nseed: 0\n")
+    path = sweep / "run1" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["attempts"][0]["started"] = "yesterday"
+    path.write_text(json.dumps(manifest))
+    (sweep / "run2" / "manifest.json").write_text('{"schema_version": 1}')
+    beat = json.loads((sweep / "run3" / "heartbeat.json").read_text())
+    (sweep / "run3" / "heartbeat.json").write_text(json.dumps({**beat, "time": None}))
+    runs = {run["key"]: run for run in block(sweep)["runs"]}
+    assert runs["run0"]["error"] == "config.yaml: cannot be read (trainer='x' has no keys)"
+    assert "attempts[0].started='yesterday'" in runs["run1"]["error"]
+    assert "status: missing" in runs["run2"]["error"]
+    assert "heartbeat.json: not a heartbeat (time=None)" in runs["run3"]["error"]
+    assert runs["run4"]["error"] == "stopped at step 600 by signal 15"
+    assert page(block(sweep))
+
+
+def test_a_command_is_one_that_makes_the_run_where_it_is(sweep):
+    (sweep / "run2" / "manifest.json").write_text("{")
+    (sweep / "sweep.json").unlink()
+    commands = {run["key"]: run["command"] for run in block(sweep)["runs"]}
+    assert commands["run0"] == "python train.py data.style_change_prob=1.0 seed=0"  # no sweep's folder
+    assert commands["run2"] == ""  # nothing says its overrides
+
+
+def test_steps_count_that_the_manifest_or_the_curve_tells_of(sweep):
+    path = sweep / "run4" / "manifest.json"
+    for steps, expected in ((640, "640 of 1,000 steps"), (3, "600 of 1,000 steps")):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "steps_done": steps}))
+        assert block(sweep)["runs"][4]["doing"] == expected
+
+
 HOSTILE = "</script><script>alert(1)</script><!-- <b>&amp;"
 
 

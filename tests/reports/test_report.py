@@ -14,6 +14,7 @@ from mmcl.reports.report import make_report
 from mmcl.reports.spec import Entry, PaperValue, read_spec
 from tests.conftest import ROOT
 from tests.reports.sweeps import (
+    CONTENT,
     key_of,
     score_rows,
     write_launch,
@@ -144,7 +145,7 @@ def test_the_sources_name_every_run_its_command_and_the_inputs(cli, sweep, tmp_p
     sources = json.loads((sweep / "report" / "s" / "sources.json").read_text())
     assert sources["command"] == "mmcl report s.yaml sweep"
     assert sources["commits"] == ["c" * 40]
-    assert set(sources["inputs"]) == {"results.csv", "runs.csv", "sweep.json"}
+    assert set(sources["inputs"]) == {"results.csv", "runs.csv"}
     assert sources["spec"]["content"]["title"] == "Two settings"
     assert len(sources["runs"]) == 6
     assert sources["runs"][key_of(True, 2)] == {
@@ -235,7 +236,13 @@ def test_a_table_by_seed_with_median_worst_and_wall_time(sweep, tmp_path):
         {"run": "wall_s", "label": "time", "decimals": 0, "unit": "s", "worst": "max"},
     ]
     report = make_report(
-        write_spec(tmp_path / "s.yaml", layout="seeds", columns={"by": ["role"], "entries": entries}), sweep
+        write_spec(
+            tmp_path / "s.yaml",
+            layout="seeds",
+            statistic="median",
+            columns={"by": ["role"], "entries": entries},
+        ),
+        sweep,
     )
     assert lines(report)[:8] == [
         "| seed | run key | content | excess | time |",
@@ -243,7 +250,7 @@ def test_a_table_by_seed_with_median_worst_and_wall_time(sweep, tmp_path):
         f"| 0 | `{key_of(False, 0)}` | 0.900 | -0.400 | 10 s |",
         f"| 1 | `{key_of(False, 1)}` | 0.920 | -0.400 | 11 s |",
         f"| 2 | `{key_of(False, 2)}` | 0.970 | -0.400 | 12 s |",
-        "| **median** |  | 0.920 | -0.400 | 11 s |",
+        "| **median** |  | 0.920 ✓ | -0.400 | 11 s |",
         "| **worst** |  | 0.900 | 0.400 | 12 s |",
         "| **paper** |  | 0.95 ± 0.01 |  |  |",
     ]
@@ -297,3 +304,219 @@ def test_the_stored_report_is_what_its_csvs_make(tmp_path, monkeypatch):
         "sources.json",
     ):  # figures depend on matplotlib's version
         assert (folder / "report" / "numerical_quick" / name).read_bytes() == report.files[name], name
+
+
+HASHES = ("12e4567890", "34e4567890", "0123456701")
+"""Run keys of hexadecimal digits that are also infinity, infinity and a number that YAML reads as octal."""
+
+
+def write_hashed(folder):
+    for seed, key in enumerate(HASHES):
+        write_run(folder, False, seed, key=key)
+    collect([folder]).write(folder)
+    return folder
+
+
+@pytest.mark.parametrize("key", HASHES)
+def test_a_filter_on_run_keys_takes_those_runs_and_no_other(tmp_path, key):
+    folder = write_hashed(tmp_path / "sweep")
+    changes = {
+        "filter": {**SPEC["filter"], "run_key": [key]},
+        "rows": {"by": ["data.causal"]},
+        "paper": None,
+        "seeds": 1,
+    }
+    report = make_report(write_spec(tmp_path / "s.yaml", **changes), folder)
+    assert f"{list(CONTENT.values())[HASHES.index(key)]:.3f} ± – (n = 1)" in lines(report)[2]
+    assert list(json.loads(report.files["sources.json"])["runs"]) == [key]
+
+
+def test_rows_by_run_key_are_the_keys_as_they_are(tmp_path):
+    folder = write_hashed(tmp_path / "sweep")
+    spec = write_spec(tmp_path / "s.yaml", rows={"by": ["run_key"]}, paper=None, seeds=1)
+    found = sorted(line.split(" | ")[0].strip("| ") for line in lines(make_report(spec, folder))[2:])
+    assert found == sorted(HASHES)
+    entries = [{"at": [key]} for key in HASHES]
+    spec = write_spec(tmp_path / "s.yaml", rows={"by": ["run_key"], "entries": entries}, paper=None, seeds=1)
+    assert len(json.loads(make_report(spec, folder).files["sources.json"])["runs"]) == 3
+
+
+def test_a_run_key_that_yaml_reads_as_another_number_is_refused(tmp_path):
+    path = tmp_path / "s.yaml"
+    write_spec(path)
+    path.write_text(path.read_text().replace("filter:", "filter:\n  run_key: 0123456701"))
+    with pytest.raises(
+        UserError, match=r"filter.run_key=21913025: a run_key has 10 characters; write it in q"
+    ):
+        read_spec(path)
+
+
+@pytest.mark.parametrize("status", ["FAILED", "INTERRUPTED", "RUNNING"])
+def test_a_seed_that_was_launched_and_is_not_done_is_not_passed_over(tmp_path, status):
+    folder = write_sweep(tmp_path / "sweep")
+    write_run(folder, True, 3, status=status, error="it broke")
+    collect([folder]).write(folder)
+    spec = write_spec(tmp_path / "s.yaml")
+    with pytest.raises(UserError, match=rf"row causal, column content: 3 of 4 seeds.*{key_of(True, 3)}"):
+        make_report(spec, folder)
+    table = lines(make_report(spec, folder, allow_missing=True))
+    assert "(n = 3 of 4)" in table[3]
+    assert "(n = 3)" in table[2]
+    seeds = write_spec(tmp_path / "s.yaml", layout="seeds")
+    assert "n = 3 of 4" in make_report(seeds, folder, allow_missing=True).files["table.md"].decode()
+
+
+def test_a_run_that_only_may_belong_to_a_cell_is_not_expected_in_it(tmp_path):
+    """Nothing tells its config: it may be anything."""
+    folder = write_sweep(tmp_path / "sweep")
+    (folder / "zzz").mkdir()
+    (folder / "zzz" / "manifest.json").write_text("{")
+    collect([folder]).write(folder)
+    assert "(n = 3)" in lines(make_report(write_spec(tmp_path / "s.yaml"), folder))[2]
+
+
+SWA = {"_target_": "lightning.pytorch.callbacks.StochasticWeightAveraging", "swa_lrs": 0.1}
+OURS = {"_target_": "mmcl.training.callbacks.OnlineR2", "every_n_steps": 5}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "column"),
+    [
+        (
+            {"callbacks": {"swa": SWA}},
+            {"callbacks": {"swa": {**SWA, "swa_lrs": 0.2}}},
+            "callbacks.swa.swa_lrs",
+        ),
+        ({"callbacks": {"swa": SWA}}, {"callbacks": {"r2": OURS}}, "callbacks.swa._target_"),
+        ({"callbacks": {"r2": OURS}}, {"callbacks": {"r2": {**OURS, "every_n_steps": 9}}}, None),
+        ({"loss": {"_target_": "mmcl.X", "tile": 1}}, {"loss": {"_target_": "mmcl.X", "tile": 2}}, None),
+        ({"loss": {"_target_": "lib.X", "tile": 1}}, {"loss": {"_target_": "lib.X", "tile": 2}}, "loss.tile"),
+    ],
+)
+def test_runs_that_differ_in_what_decides_the_weights_are_not_pooled(tmp_path, one, other, column):
+    folder = tmp_path / "sweep"
+    for seed in range(3):
+        write_run(folder, False, seed, **(one if seed < 2 else other))
+        write_run(folder, True, seed, **one)
+    collect([folder]).write(folder)
+    spec = write_spec(tmp_path / "s.yaml")
+    if column is None:
+        assert "(n = 3)" in lines(make_report(spec, folder))[2]
+    else:
+        with pytest.raises(UserError, match=f"differ in more than the seed: {column} is"):
+            make_report(spec, folder)
+
+
+def test_all_commits_of_a_run_are_in_the_sources(tmp_path):
+    folder = write_sweep(tmp_path / "sweep")
+    path = folder / key_of(False, 0) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["evaluations"]["ridge"]["git"] = {"commit": "d" * 40, "dirty": True}
+    path.write_text(json.dumps(manifest))
+    collect([folder]).write(folder)
+    report = make_report(write_spec(tmp_path / "s.yaml"), folder)
+    sources = json.loads(report.files["sources.json"])
+    assert (sources["commits"], sources["dirty"]) == (["c" * 40, "d" * 40], True)
+    assert "Code: cccccccccc, dddddddddd, with uncommitted changes." in report.files["table.md"].decode()
+
+
+@pytest.mark.parametrize(
+    ("statistic", "middle"),
+    [
+        ("mean_std", "| **mean ± std** |  | 0.930 ± 0.036 ✓ |"),
+        ("mean", "| **mean** |  | 0.930 ✓ |"),
+        ("median", "| **median** |  | 0.920 ✓ |"),
+        ("median_range", "| **median [range]** |  | 0.920 [0.900, 0.970] ✓ |"),
+        ("min", "| **min** |  | 0.900 ✓ |"),
+        ("max", "| **max** |  | 0.970 ✓ |"),
+    ],
+)
+def test_a_table_by_seed_sums_up_by_the_specs_statistic(sweep, tmp_path, statistic, middle):
+    columns = {"by": ["role"], "entries": [{"at": "content"}]}
+    spec = write_spec(tmp_path / "s.yaml", layout="seeds", statistic=statistic, columns=columns)
+    report = make_report(spec, sweep)
+    assert middle in lines(report)
+    assert lines(report)[12].endswith("✗ |")
+    assert "✓: ours lies within 0.05" in report.files["table.md"].decode()
+    rows = list(csv.DictReader(report.files["table.csv"].decode().splitlines()))
+    assert [(r["paper_mean"], r["tolerance"], r["within"]) for r in (rows[0], rows[3])] == [
+        ("0.95", "0.05", "true"),
+        ("0.5", "0.05", "false"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["ceiling", "chance"])
+def test_a_ceiling_that_some_seeds_lack_is_an_error_unless_allowed(tmp_path, name):
+    folder = write_sweep(tmp_path / "sweep")
+    key = key_of(False, 2)
+    rows = [{**row, name: "nan"} for row in score_rows(key, 2, 0.97)]
+    write_rows(folder / key / "results.csv", rows)
+    collect([folder]).write(folder)
+    spec = write_spec(tmp_path / "s.yaml", ceiling=name == "ceiling", chance=name == "chance")
+    with pytest.raises(UserError, match=rf"column content: NaN as {name} for seed 2 \(run {key}\)"):
+        make_report(spec, folder)
+    assert "| 0.95 ± 0.01 | NaN |" in lines(make_report(spec, folder, allow_nan=True))[2]
+    make_report(write_spec(tmp_path / "s.yaml", ceiling=False), folder)  # it is not asked for
+
+
+def test_a_ceiling_is_the_mean_over_the_seeds_that_are_shown(tmp_path):
+    folder = write_sweep(tmp_path / "sweep")
+    key = key_of(False, 2)
+    write_rows(folder / key / "results.csv", [{**r, "ceiling": 0.8} for r in score_rows(key, 2, math.nan)])
+    collect([folder]).write(folder)
+    report = make_report(write_spec(tmp_path / "s.yaml"), folder, allow_nan=True)
+    assert "(n = 2, 1 NaN) ✓ | 0.95 ± 0.01 | 0.500 |" in lines(report)[2]
+
+
+def test_rows_of_the_same_values_are_refused(sweep, tmp_path):
+    entries = [{"at": [True], "label": "a"}, {"at": ["True"], "label": "b"}]
+    spec = write_spec(tmp_path / "s.yaml", rows={"by": ["data.causal"], "entries": entries}, paper=None)
+    with pytest.raises(UserError, match="rows.entries: a: at=true stands there twice"):
+        make_report(spec, sweep)
+
+
+def test_a_line_of_latex_does_not_begin_with_an_argument(sweep, tmp_path):
+    entries = [{"at": [False], "label": "[5, 5]"}, {"at": [True], "label": "*"}]
+    rows = {"by": ["data.causal"], "label": "[x]", "entries": entries}
+    tex = make_report(write_spec(tmp_path / "s.yaml", rows=rows), sweep).files["table.tex"].decode()
+    starts = [line[:4] for line in tex.splitlines() if line.endswith(r"\\")]
+    assert starts == ["{[}x", "{[}5", "{*} "]
+
+
+def test_a_run_that_is_done_without_such_a_row_is_evaluated_and_not_trained_again(tmp_path):
+    folder = write_sweep(tmp_path / "sweep")
+    key = key_of(True, 1)
+    rows = [{**row, "evaluator": "other"} for row in score_rows(key, 1, 0.9)]
+    write_rows(folder / key / "results.csv", rows)
+    collect([folder]).write(folder)
+    with pytest.raises(
+        UserError, match=rf"{key} \(.*done, but without such a row\): mmcl evaluate {folder} 'evaluator=\["
+    ):
+        make_report(write_spec(tmp_path / "s.yaml"), folder)
+
+
+def test_every_value_of_a_filter_must_be_there(sweep, tmp_path):
+    wanted = {**SPEC["filter"], "evaluator": ["ridge", "rigde"]}
+    with pytest.raises(UserError, match=r"filter.evaluator: rigde is not there; did you mean ridge\?"):
+        make_report(write_spec(tmp_path / "s.yaml", filter=wanted), sweep)
+
+
+def test_a_value_of_runs_that_are_not_done_is_there_and_one_of_none_is_not(tmp_path):
+    folder = write_sweep(tmp_path / "sweep", skip=[(True, seed) for seed in range(3)])
+    collect([folder]).write(folder)
+    wanted = {**SPEC["filter"], "data.causal": [True, False]}
+    spec = write_spec(tmp_path / "s.yaml", filter=wanted)
+    with pytest.raises(UserError, match="row causal, column content: 0 of 3 seeds"):
+        make_report(spec, folder)
+    assert "n = 0 of 3" in lines(make_report(spec, folder, allow_missing=True))[3]
+
+
+def test_a_column_without_label_and_place_is_called_by_its_score(sweep, tmp_path):
+    changes = {
+        "filter": {**SPEC["filter"], "role": "content"},
+        "columns": {"entries": [{}, {"score": "excess"}, {"run": "wall_s"}]},
+        "paper": None,
+        "ceiling": False,
+    }
+    report = make_report(write_spec(tmp_path / "s.yaml", **changes), sweep)
+    assert lines(report)[0] == "| setting | value | excess | wall_s |"

@@ -136,3 +136,22 @@ def test_a_report_without_a_learning_curve(finished, capsys):
     report(finished, finished)
     assert "0.99 ± 0.00" in capsys.readouterr().out
     assert matplotlib.image.imread(finished / "figure.png").std() > 0.05
+
+
+def test_a_score_that_is_not_a_number_makes_its_mean_one_and_an_empty_cell_does_not():
+    two = RESULTS[RESULTS.target.eq("content") & RESULTS.evaluator.eq("linear")].to_dict("records")
+    (line,) = summarise_rows([{**two[0], "value": "nan", "chance": ""}, two[1]])
+    assert line.linear is not None
+    assert math.isnan(line.linear)
+    assert line.chance == pytest.approx(0.0)
+    (line,) = summarise_rows([{**row, "ceiling": ""} for row in two])
+    assert line.ceiling is None
+
+
+@pytest.mark.parametrize("evaluator", ["mine", "linear"])
+def test_a_run_with_no_score_that_the_table_shows_and_one_that_is_not_a_number(finished, capsys, evaluator):
+    results = RESULTS[RESULTS.evaluator == "linear"].assign(evaluator=evaluator, value=math.nan)
+    results.to_csv(finished / "results.csv", index=False, na_rep="nan")
+    report(finished, finished)
+    assert "nan" not in capsys.readouterr().out
+    assert (finished / "figure.png").exists()

@@ -1,3 +1,5 @@
+import pytest
+
 from mmcl.reports.configs import REMOVED, parse, parse_overrides
 from mmcl.reports.swept import UNSET, RunConfig, compare
 from tests.reports.dashboard_jobs import config
@@ -67,3 +69,34 @@ def test_overrides_are_read_as_hydra_writes_them():
         ["+a=1", "++a=2", "b='x y'", "c=[1, 2]", "d=1e-4", "hydra.job.num=3", "e=a=b", "f="]
     )
     assert read == {"a": 2, "b": "x y", "c": [1, 2], "d": 0.0001, "e": "a=b", "f": ""}
+
+
+VALUES = (
+    "1", "-3", "+3", "1_000", "007", "0", "1e-3", "1E5", ".5", "1.", "-0.25", "inf", "-inf", "12e4567890", "True",
+    "FALSE", "null", "on", "yes", "off", "1:30", "2020-01-01", "0x10", "1_", "'x y'", '"a,b"', "'it\\'s'",
+    "[relu,tanh]", "[1, 2.0]", "[[1,2],[a,b]]", "[]", "{a:1,b:[x,y]}", "{}", "abc", "a b", "infinity", "'true'",
+    "['a,b',c]", "a-b/c.d", "1.5.2", "5x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_is_read_as_hydra_reads_it(value):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    theirs = OverridesParser.create().parse_override(f"k={value}").value()
+    assert repr(parse(value)) == repr(theirs)
+
+
+def test_what_is_removed_is_told_from_the_word():
+    read = parse_overrides(["~a", "b=removed", "~c=1"])
+    assert (read["a"], read["b"], read["c"]) == (REMOVED, "removed", REMOVED)
+    assert compare([RunConfig(["~a"], None), RunConfig(["a=1"], None)]).values == [("removed",), (1,)]
+
+
+def test_a_list_of_words_is_one_value_however_it_is_written():
+    one = config()
+    one["encoder"] = {"layers": ["relu", "tanh"]}
+    found = compare(
+        [RunConfig(["encoder.layers=[relu, tanh]"], one), RunConfig(["encoder.layers=[relu,tanh]"], None)]
+    )
+    assert found.keys == []
