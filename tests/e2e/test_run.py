@@ -181,6 +181,63 @@ def test_an_evaluator_that_fails_keeps_the_rows_of_those_before_it(cli, run_dir,
     assert set(pd.read_csv(run_dir / "results.csv").evaluator) == {"linear"}
 
 
+def change_manifest(run_dir, **changes):
+    path = run_dir / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_an_evaluation_names_the_code_that_made_it(run_dir, monkeypatch):
+    from mmcl import experiment
+    from mmcl.records import manifest as records
+
+    before = (run_dir / "results.csv").read_bytes()
+    asked = []
+    state = {"commit": "e" * 40, "dirty": False}
+    monkeypatch.setattr(records, "git_state", lambda folder: asked.append(folder) or state)
+    experiment.evaluate(run_dir, None)
+    evaluations = json.loads((run_dir / "manifest.json").read_text())["evaluations"]
+    assert len(evaluations) > 1
+    assert all(made["git"] == state for made in evaluations.values())
+    assert len(asked) == 1
+    assert (run_dir / "results.csv").read_bytes() == before
+
+
+def test_a_run_that_failed_in_evaluation_is_finished_once_its_own_evaluators_are_current(cli, run_dir):
+    table = pd.read_csv(run_dir / "results.csv", dtype=str, keep_default_na=False)
+    own = list(dict.fromkeys(table.evaluator))
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    kept = {name: made for name, made in manifest["evaluations"].items() if name == own[0]}
+    table[table.evaluator == own[0]].to_csv(run_dir / "results.csv", index=False)
+    change_manifest(run_dir, status="FAILED", error="it broke", evaluations=kept)
+    assert cli("evaluate.py", f"run_dir={run_dir}", "evaluator=[mlp]", "evaluator.mlp.n_fit=64").code == 0
+    assert json.loads((run_dir / "manifest.json").read_text())["status"] == "FAILED"  # others are missing
+    result = cli("mmcl", "evaluate", str(run_dir.parent))
+    assert result.code == 0, result.err
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    assert (manifest["status"], manifest["error"]) == ("COMPLETED", None)
+
+
+def test_what_another_process_did_to_a_run_meanwhile_is_not_undone(run_dir, monkeypatch):
+    """The manifest is read when the run is held, not before."""
+    import contextlib
+
+    from mmcl import experiment
+
+    @contextlib.contextmanager
+    def held(folder):
+        change_manifest(folder, ended="by the other process")
+        yield
+
+    monkeypatch.setattr(experiment, "locked", held)
+    experiment.evaluate(run_dir, None)
+    assert json.loads((run_dir / "manifest.json").read_text())["ended"] == "by the other process"
+
+
+def test_a_folder_of_no_run_is_left_without_a_lock(cli, tmp_path):
+    assert cli("evaluate.py", f"run_dir={tmp_path}").code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_sweep_makes_a_run_for_each_job_and_a_failed_one_hides_no_other(cli):
     result = cli(
         "train.py",

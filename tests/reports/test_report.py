@@ -471,7 +471,7 @@ def test_a_ceiling_is_the_mean_over_the_seeds_that_are_shown(tmp_path):
 def test_rows_of_the_same_values_are_refused(sweep, tmp_path):
     entries = [{"at": [True], "label": "a"}, {"at": ["True"], "label": "b"}]
     spec = write_spec(tmp_path / "s.yaml", rows={"by": ["data.causal"], "entries": entries}, paper=None)
-    with pytest.raises(UserError, match="rows.entries: a: at=true stands there twice"):
+    with pytest.raises(UserError, match=r"rows.entries: a: at=true stands there twice"):
         make_report(spec, sweep)
 
 
