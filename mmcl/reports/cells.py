@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -309,7 +310,7 @@ def _describe(run: pd.Series, shown: Sequence[str], inputs: Inputs) -> str:
         state += f": {run.error}"
     # -m: so that the run lands in its sweep's folder.
     if run.state == "done":
-        remedy = f"mmcl evaluate {inputs.folder} 'evaluator=[...]'"
+        remedy = shlex.join(["mmcl", "evaluate", str(inputs.folder), "evaluator=[...]"])
     else:
         remedy = inputs.command(run.run_key, multirun=True) or "runs.csv does not say its command"
     return f"{run.run_key} ({', '.join([*values, state])}): {remedy}"

@@ -168,7 +168,7 @@ def test_a_row_gives_its_command(view, tmp_path):
     page = view(dashboard(tmp_path / "demo", now=NOW)[0])
     row = page.locator(VISIBLE).first
     command = row.get_attribute("title").split("\n")[1]
-    assert command.startswith("python train.py experiment=numerical/quick data.style_change_prob=0.1")
+    assert command.startswith("python train.py -m experiment=numerical/quick data.style_change_prob=0.1")
     row.click()
     assert page.inner_text("tr.detail code") == command
     page.click("tr.detail button")
@@ -196,6 +196,15 @@ def test_values_of_runs_are_text_and_nothing_else(view, tmp_path):
     assert "<b>" in page.text_content("#curves .legend")
     assert page.locator("#curves .legend tspan[style*='bold']").count() == 0
     assert "<b>bold</b></script>" in page.text_content("#factors .xaxislayer-above")
+
+
+def test_quotes_hold_a_value_with_spaces_together(view, tmp_path):
+    for i, name in enumerate(("my run", "my other run")):
+        write_job(tmp_path / "demo", Job(f"run{i}", [f"name={name}", "seed=0"], config(name=name)))
+    page = view(dashboard(tmp_path / "demo", now=NOW)[0])
+    for words, runs in (('name="my run"', 1), ("name=my run", 0), ('"other run"', 1), ("my run", 2)):
+        page.fill("#text", words)
+        page.locator("#count", has_text=f"{runs} of 2 runs").wait_for()
 
 
 def test_a_sweep_that_has_only_been_launched(view, tmp_path):

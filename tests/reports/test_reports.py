@@ -155,3 +155,16 @@ def test_a_run_with_no_score_that_the_table_shows_and_one_that_is_not_a_number(f
     report(finished, finished)
     assert "nan" not in capsys.readouterr().out
     assert (finished / "figure.png").exists()
+
+
+def test_loggers_are_told_what_the_runs_own_table_shows(finished):
+    from mmcl.reports.outcome import read_outcome
+
+    results = RESULTS.assign(run_key="12e4567890", evaluation_key="0123456701")
+    results.to_csv(finished / "results.csv", index=False)
+    outcome = read_outcome(finished)
+    assert outcome.step == 6000
+    assert outcome.summary["nonlinear/content_r2"] == pytest.approx(0.8)
+    assert outcome.summary["nonlinear/intervention/content_r2"] == pytest.approx(0.05)
+    assert outcome.summary["heldout_loss/test"] == -4.0
+    assert outcome.rows[0][-2:] == ["12e4567890", "0123456701"]
