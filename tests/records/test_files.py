@@ -98,6 +98,11 @@ def test_the_same_values_decide_in_a_config_and_as_columns():
             name = f"{top}.{key}"
             assert decides(name, targets[owner(name)]) is (run_key(changed) != run_key(config)), name
     assert not decides("callbacks", "")  # callbacks: null
+    library_callback = "lightning.pytorch.callbacks.StochasticWeightAveraging"
+    assert decides("callbacks.swa.lr", library_callback)
+    assert not decides("callbacks.r2.every", "mmcl.training.callbacks.OnlineR2")
+    changed = {**parts, "callbacks": {"swa": {"_target_": library_callback, "lr": 0.2}}}
+    assert run_key(changed) != run_key(parts) != run_key({**parts, "callbacks": {}})
 
 
 def test_one_process_at_a_time(tmp_path):

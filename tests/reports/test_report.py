@@ -520,3 +520,16 @@ def test_a_column_without_label_and_place_is_called_by_its_score(sweep, tmp_path
     }
     report = make_report(write_spec(tmp_path / "s.yaml", **changes), sweep)
     assert lines(report)[0] == "| setting | value | excess | wall_s |"
+
+
+def test_two_hashes_that_are_one_number_are_two_points_of_a_line(tmp_path):
+    for seed, key in enumerate(("1234567e12", "12345670e11")):
+        write_run(tmp_path / "sweep", False, seed, key=key)
+    collect([tmp_path / "sweep"]).write(tmp_path / "sweep")
+    changes = {
+        "rows": {"by": ["run_key"]},
+        "figure": {"kind": "lines", "x": "run_key"},
+        "paper": None,
+        "seeds": 1,
+    }
+    assert len(lines(make_report(write_spec(tmp_path / "s.yaml", **changes), tmp_path / "sweep"))) == 4
