@@ -93,9 +93,7 @@ def memory(precision: str) -> Callable[[], object]:
 
 
 def main() -> None:
-    full, encoder, pairs = times(
-        step("fp32"), products(torch.float32), pair_products(), repeats=7, warmup=2
-    )
+    full, encoder, pairs = times(step("fp32"), products(torch.float32), pair_products(), repeats=7, warmup=2)
     floor = [a + b for a, b in zip(encoder, pairs, strict=True)]
     report(
         ratio("step of numerical/paper, fp32", full, "its bare matrix products", floor),

@@ -18,3 +18,6 @@ class CheckedJobs(BasicSweeper):
         from mmcl.sweeps import LAUNCH
 
         return list(CheckedJobs.split_overrides_to_chunks(LAUNCH.jobs, LAUNCH.at_once))
+
+    def validate_batch_is_legal(self, batch: list[list[str]]) -> None:
+        """Nothing: every job was composed and validated before the first is launched."""

@@ -129,24 +129,38 @@ def _sweep(overrides: list[str]) -> None:
     jobs = sweeps.distinct(sweeps.Job(config, job) for config, job in check(overrides, multirun=True))
     hydra = compose_hydra("train", overrides)
     sweeps.check_devices(jobs, hydra, started())
-    first = join().rank == 0
+    first = join(jobs[0].config.trainer.accelerator).rank == 0
     left = [job for job in jobs if job.left]
+    running = sum(job.running for job in jobs)
     if first:
         for folder in {job.sweep_dir for job in jobs}:
             _writable(folder)
         if hydra.submits and left:
             sweeps.run_from_snapshot(CONF.parent, left[0].sweep_dir)
         sweeps.record(jobs)
-        print(f"{len(jobs)} run(s), {len(jobs) - len(left)} of them finished", flush=True)
+        now = f", {running} running" if running else ""
+        print(f"{len(jobs)} run(s), {len(jobs) - len(left) - running} of them finished{now}", flush=True)
     lost = None
-    if left:
+    while left:
         sweeps.LAUNCH.jobs = [job.overrides for job in left]
         sweeps.LAUNCH.at_once = sweeps.share_cores(hydra, len(left))
+        began = len(left)
         try:
             _hydra("train")
+            left = []
+        except KeyboardInterrupt:
+            if not hydra.submits:
+                raise
+            fail(
+                "stopped waiting; what was submitted stays in the queue (squeue, scancel), and mmcl status tells of it",
+                128 + signal.SIGINT,
+            )
         except Exception as error:
-            # A job that died without a word. The folders tell of it, and of the others.
+            # A job that died without a word: the folders tell of it. A launcher of this machine takes those that have
+            # not begun with it.
             lost = describe(error)
+            left = [] if hydra.submits else [job for job in left if job.missing]
+            left = left if len(left) < began else []
     if not first:
         return
     runs = sweeps.outcome(jobs)
@@ -170,7 +184,7 @@ def _writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(probe, b"0")
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"output={folder}: cannot be written ({error.strerror}); choose another with output=FOLDER"

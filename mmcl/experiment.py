@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -218,6 +220,7 @@ def _bring_to_its_end(
     world = _world(config, run_dir, manifest)
     if not manifest.values["trained"]:
         _train_weights(config, run_dir, world, manifest, around)
+    around.processes.release()  # the rest is for this process alone
     if _evaluate(config, run_dir, manifest, around.heart, again=False) or not done:
         around.loggers.start(None)  # where nothing was left to train, they have only the results to tell
     if not done:
@@ -414,12 +417,15 @@ def _fit(
     )
     with stop.listening():
         if start < config.trainer.max_steps:
-            trainer.fit(
-                module,
-                datamodule=data,
-                ckpt_path=str(checkpoint) if start else None,
-                weights_only=True,
-            )
+            try:
+                trainer.fit(
+                    module,
+                    datamodule=data,
+                    ckpt_path=str(checkpoint) if start else None,
+                    weights_only=True,
+                )
+            except SIGTERMException:  # it came while Lightning set up, before our handler was back
+                stop.signal = stop.signal or signal.SIGTERM
         else:
             module.load_state_dict(tensors.load(checkpoint)["state_dict"])
     return module, trainer

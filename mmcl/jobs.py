@@ -39,8 +39,6 @@ def train_job(composed: DictConfig) -> None:
     from mmcl import experiment
     from mmcl.config.schema import validate_train
     from mmcl.records.lock import LockedError
-    from mmcl.reports.outcome import read_outcome
-    from mmcl.reports.run import report
     from mmcl.training.processes import join
     from mmcl.training.stop import requeue, requeue_handler
 
@@ -51,12 +49,15 @@ def train_job(composed: DictConfig) -> None:
     _quiet()  # after Lightning's import, which sets its own levels
     if requeue_handler() is None:
         signal.signal(signal.SIGTERM, _terminate)  # training listens itself
-    processes = join()
+    processes = join(str(OmegaConf.select(composed, "trainer.accelerator", default="auto")))
     try:
         config, overrides = validate_train(composed), list(hydra.overrides.task)
         if processes.rank:
             experiment.train(config, run_dir, overrides, processes)
             return
+        from mmcl.reports.outcome import read_outcome
+        from mmcl.reports.run import report
+
         with experiment.open_loggers(config, run_dir, sweep=multirun) as loggers:
             experiment.train(config, run_dir, overrides, processes, loggers)
             report(run_dir, shown)
@@ -64,10 +65,9 @@ def train_job(composed: DictConfig) -> None:
         return
     except experiment.InterruptedRun as stopped:
         requeue(stopped.signal)
+        # Process 0 says it for all. An exit code of another one would end it before it has closed its records.
         if processes.rank == 0:
             fail(f"{shown}: {stopped}; the same command goes on from there", 128 + stopped.signal)
-        if requeue_handler() is None:
-            raise SystemExit(128 + stopped.signal) from None
     except Exception as error:
         message = describe(error)
         if processes.rank:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmcl.config.compose import HydraNode
 from mmcl.config.schema import Train
+from mmcl.cores import usable_cores
 from mmcl.errors import UserError
 from mmcl.records.keys import evaluation_key
 from mmcl.records.manifest import git_state
 from mmcl.records.snapshot import snapshot
-from mmcl.records.sweep import State, SweepRun, expect, finished, read_sweep
+from mmcl.records.sweep import State, SweepRun, expect, finished, read_run, read_sweep
 
 ROOT = Path("multirun")
 SNAPSHOT = "MMCL_SNAPSHOT"
@@ -48,10 +49,22 @@ class Job:
         return self.sweep_dir / self.config.run_key
 
     @property
+    def running(self) -> bool:
+        """Whether a process is at work on it."""
+        return read_run(self.run_dir).state is State.running
+
+    @property
+    def missing(self) -> bool:
+        """Whether it has not begun."""
+        return read_run(self.run_dir).state is State.missing
+
+    @property
     def left(self) -> bool:
         """Whether there is anything to do: a finished run is launched again only by force, or for new evaluators."""
+        if self.running:
+            return False
         keys = {name: evaluation_key(node) for name, node in self.config.resolved["evaluator"].items()}
-        return self.config.run.force or not finished(self.run_dir, keys)
+        return self.config.run.force or not finished(self.run_dir, keys) or not reported(self.run_dir)
 
 
 def distinct(jobs: Iterable[Job]) -> list[Job]:
@@ -93,7 +106,7 @@ def share_cores(hydra: HydraNode, jobs: int) -> int | None:
     Returns:
         How many jobs to launch at a time, or ``None`` for all.
     """
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if hydra.launcher == JOBLIB:
         n_jobs = hydra.n_jobs if hydra.n_jobs > 0 else max(1, cores + 1 + hydra.n_jobs)
         side_by_side = min(n_jobs, jobs)
@@ -131,5 +144,15 @@ def outcome(jobs: Sequence[Job]) -> list[SweepRun]:
     ]
 
 
+def reported(run_dir: Path) -> bool:
+    """Whether a finished run's figure was drawn, the last thing that its job does."""
+    return (run_dir / "figure.png").exists()
+
+
 def not_done(runs: Iterable[SweepRun]) -> list[SweepRun]:
-    return [run for run in runs if run.state is not State.done]
+    """The runs that are not finished, and those whose figure could not be drawn."""
+    return [
+        run if run.state is not State.done else replace(run, error="no figure; its job said why")
+        for run in runs
+        if run.state is not State.done or not reported(run.run_dir)
+    ]

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mmcl"
 BASE = {"checks"}
 ALLOWED: dict[str, set[str]] = {
     "checks": set(),
+    "cores": set(),
     "errors": set(),
     "random": {"torch", "numpy"},
     "worlds": BASE | {"torch", "numpy", "scipy"},
@@ -21,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": BASE | {"torch", "lightning", "worlds", "random"},
     "training": BASE | {
         "torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators",
-        "records",
+        "records", "cores",
         "wandb",
     },
     "reports": {"errors", "records", "pandas", "matplotlib", "plotly", "rich", "yaml"},
@@ -30,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         "torch", "lightning", "yaml", "rich", "omegaconf", "checks", "errors", "random", "config", "data", "worlds",
         "training", "evaluators", "records",
     },
-    "sweeps": {"errors", "config", "records"},
+    "sweeps": {"errors", "config", "records", "cores"},
     "jobs": {"errors", "config", "experiment", "reports", "records", "training", "hydra", "omegaconf"},
     "commands": {"errors", "cli", "config", "experiment", "reports", "records"},
     "cli": {"errors", "config", "jobs", "sweeps", "reports", "records", "training", "hydra"},

@@ -128,6 +128,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
     many = {group: to_specs(values.get(group), group) for group in MANY}
     _check_together(single["loss"], many["evaluator"])
     _check_callbacks(single["trainer"], foreign_callbacks(values))
+    _check_shares(run.batch_size, getattr(single["trainer"], "processes", 1))
     targets = {group: values[group]["_target_"] for group in SINGLE}
     resolved = {
         **plain(run),
@@ -154,6 +155,14 @@ def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
                 f"evaluator.{name}: n_fit={evaluator.n_fit} and n_test={evaluator.n_test}: must be >= 2 x "
                 f"batch_size={batch} with a loss whose negatives come from a fresh batch"
             )
+
+
+def _check_shares(batch_size: int, processes: int) -> None:
+    if batch_size % processes:
+        raise UserError(
+            f"batch_size={batch_size}: must be divisible by the number of devices, {processes} (trainer.devices x "
+            "trainer.num_nodes), each of which takes its share of the rows"
+        )
 
 
 def _check_callbacks(trainer: Any, foreign: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mmcl.evaluators.kernel_systems import Kernel, rbf, smallest_alpha
+from mmcl.evaluators.kernel_systems import Kernel, elements, rbf, smallest_alpha
 from mmcl.evaluators.scores import r2_score
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,9 @@ NEAR = 2.0
 OPTIMISM = 2.0
 """How many times faster (as a power of the sample size) than seen a setting may catch up before it is ruled out."""
 
-SEARCH_TOLERANCE = 1e-4
-"""Residual of the systems of the search: an error of about 1e-4 in the scores that settings are compared by."""
+SEARCH_TOLERANCE = 1e-3
+"""Residual of the systems of the search, over the target's spread. The scores that settings are compared by are off by
+its size times sqrt(1 - R^2) at most; measured on 24 targets, by 4e-5."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def cv_scores(x: Tensor, targets: Sequence[Tensor], grid: Grid, wanted: Tensor) 
     """Mean R^2 over the folds, ``(targets, alphas, gammas)``; -inf for settings not ``wanted`` or without Cholesky."""
     targets = [y.double() for y in targets]
     totals = torch.zeros(wanted.shape, dtype=torch.float64).masked_fill_(~wanted, -torch.inf)
-    for start, stop in fold_bounds(len(x), grid.folds):
+    bounds = fold_bounds(len(x), grid.folds)
+    memory = x.new_empty(elements(len(x) - min(stop - start for start, stop in bounds), grid.chunk))
+    for start, stop in bounds:
         x_train = torch.cat([x[:start], x[stop:]])
         train = [torch.cat([y[:start], y[stop:]]) for y in targets]
         for g, gamma in enumerate(grid.gammas):
@@ -88,7 +91,7 @@ def cv_scores(x: Tensor, targets: Sequence[Tensor], grid: Grid, wanted: Tensor) 
             columns = [(a, of) for a, of in columns if of]
             if not columns:
                 continue
-            duals = Kernel(x_train, gamma, grid.chunk).solve(
+            duals = Kernel(x_train, gamma, grid.chunk, memory).solve(
                 [grid.alphas[a] for a, _ in columns],
                 [torch.cat([train[t] for t in of], dim=1) for _, of in columns],
                 SEARCH_TOLERANCE,

@@ -5,8 +5,8 @@ change slowly, is nearly of low rank: its Nystrom approximation is a preconditio
 narrow one is not: what has not come out when the iterations have cost as much as a Cholesky factor would, a factor
 of float32 preconditions, each alpha by itself; and where that is too rough, one of float64 solves.
 
-Inside, a system is a row: vectors stand in ``(k, N)``. The products of a few long rows with a large matrix, and with its
-transpose, are the ones that every BLAS is fast at; those of a matrix with a few columns can be five times slower.
+Inside, a system is a row: vectors stand in ``(k, N)``. The products of a few long rows with a large matrix, and with
+its transpose, are the ones that every BLAS is fast at; those of a matrix with a few columns can be five times slower.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ some 1e-5 of the target's standard deviation."""
 GRAM_ROWS = 512
 """Rows of a symmetric product made at a time, up to the diagonal."""
 
-LANDMARKS = 12
-"""One in so many points is a landmark of the Nystrom approximation."""
+LANDMARKS = (32, 8)
+"""One in so many points is a landmark of the Nystrom approximation: the first that is good enough, or the last."""
+
+GOOD_ENOUGH = 10.0
+"""Condition number of the preconditioned systems, as bounded by what the approximation lacks, with which few iterations
+do."""
 
 FEWEST_LANDMARKS = 256
 
@@ -66,6 +70,20 @@ def rbf(x: Tensor, y: Tensor, gamma: float, out: Tensor | None = None) -> Tensor
     return exponents.clamp_(min=math.log(SMALLEST_KERNEL_VALUE), max=0.0).exp_()
 
 
+def strip_bounds(n: int, chunk: int) -> list[tuple[int, int]]:
+    """``[start, stop)`` of the strips of a triangle of n rows."""
+    return [(start, min(start + chunk, n)) for start in range(0, n, chunk)]
+
+
+def elements(n: int, chunk: int) -> int:
+    """Numbers in the strips that hold a triangle of n rows.
+
+    >>> elements(5, 2)
+    17
+    """
+    return sum((stop - start) * stop for start, stop in strip_bounds(n, chunk))
+
+
 def smallest_alpha(n: int) -> float:
     """What does not vanish beside the rounding of K's largest eigenvalue, which n bounds."""
     return torch.finfo(torch.float64).eps * n
@@ -80,12 +98,19 @@ class Kernel:
         x: the points.
         gamma: > 0.
         chunk: rows in a strip of the triangle.
+        memory: for the triangle, ``(elements(N, chunk),)`` or more; ``None``: new memory, which costs as much time as
+            the values in it.
     """
 
-    def __init__(self, x: Tensor, gamma: float, chunk: int) -> None:
+    def __init__(self, x: Tensor, gamma: float, chunk: int, memory: Tensor | None = None) -> None:
         self.x, self.gamma = x, gamma
-        self.bounds = [(start, min(start + chunk, len(x))) for start in range(0, len(x), chunk)]
-        self.strips = [rbf(x[start:stop], x[:stop], gamma) for start, stop in self.bounds]
+        self.bounds = strip_bounds(len(x), chunk)
+        sizes = [(stop - start) * stop for start, stop in self.bounds]
+        memory = x.new_empty(sum(sizes)) if memory is None else memory[: sum(sizes)]
+        self.strips = [
+            rbf(x[start:stop], x[:stop], gamma, out=part.view(stop - start, stop))
+            for (start, stop), part in zip(self.bounds, memory.split(sizes), strict=True)
+        ]
 
     def solve(
         self, alphas: Sequence[float], y: Sequence[Tensor], tolerance: float = TOLERANCE
@@ -129,7 +154,7 @@ class Kernel:
         shifts = torch.tensor(alphas, dtype=torch.float64, device=self.x.device).repeat_interleave(
             torch.tensor(counts, device=self.x.device)
         )
-        nystrom = None if self._is_narrow() else Nystrom(self.x, self.gamma)
+        nystrom = None if self._is_narrow() else Nystrom(self.x, self.gamma, min(alphas))
         # A float32 factor takes n^3 / 3 operations at twice the rate, an iteration 2 n^2 for each row.
         limit = max(10, len(self.x) * len(counts) // (12 * max(1, sum(counts))))
         w, solved = conjugate_gradients(
@@ -199,17 +224,27 @@ def _solve_by_single(factor: Tensor, r: Tensor, _: Tensor) -> Tensor:
 class Nystrom:
     """``Z Z' + alpha I`` with ``Z Z' = K_nm K_mm^-1 K_mn``, K as m of its n points see it, and its inverse.
 
-    The landmarks are spread evenly over the points' order, which is that of independent samples.
+    The landmarks are spread evenly over the points' order, which is that of independent samples. Wide kernels need
+    fewer of them: K - Z Z' is positive semidefinite, so its trace, of which K's part is n, bounds its norm, and 1 plus
+    its norm over alpha the condition number.
+
+    Args:
+        x: ``(n, D)``.
+        gamma: > 0.
+        alpha: > 0, the smallest that there will be.
     """
 
-    def __init__(self, x: Tensor, gamma: float) -> None:
+    def __init__(self, x: Tensor, gamma: float, alpha: float) -> None:
         n = len(x)
-        m = min(n, max(FEWEST_LANDMARKS, n // LANDMARKS))
-        landmarks = x[torch.arange(m, device=x.device) * n // m]
-        matrix = rbf(landmarks, landmarks, gamma)
-        # More than what rounding can take from the smallest eigenvalue.
-        matrix.diagonal().add_(4 * m * smallest_alpha(m))
-        self._zt = torch.linalg.solve_triangular(_cholesky(matrix), rbf(landmarks, x, gamma), upper=False)
+        for one_in in LANDMARKS:
+            m = min(n, max(FEWEST_LANDMARKS, n // one_in))
+            landmarks = x[torch.arange(m, device=x.device) * n // m]
+            matrix = rbf(landmarks, landmarks, gamma)
+            # More than what rounding can take from the smallest eigenvalue.
+            matrix.diagonal().add_(4 * m * smallest_alpha(m))
+            self._zt = torch.linalg.solve_triangular(_cholesky(matrix), rbf(landmarks, x, gamma), upper=False)
+            if n - float(self._zt.norm() ** 2) <= GOOD_ENOUGH * alpha:
+                break
         # The lower triangle: no more is read.
         self._gram = self._zt.new_zeros(m, m)
         for start in range(0, m, GRAM_ROWS):
@@ -270,7 +305,11 @@ def conjugate_gradients(
         direction = torch.addcmul(z, (agreement / previous)[:, None], direction)
         moved = times(direction, left)
         step = (agreement / (direction * moved).sum(dim=1))[:, None]
-        w, residual, previous = w.addcmul_(step, direction), residual.addcmul_(step, moved, value=-1), agreement
+        w, residual, previous = (
+            w.addcmul_(step, direction),
+            residual.addcmul_(step, moved, value=-1),
+            agreement,
+        )
         solved = residual.norm(dim=1) <= goal[left]
         if bool(solved.any()):
             solution[left[solved]] = w[solved]

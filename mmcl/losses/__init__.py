@@ -20,7 +20,7 @@ from mmcl.losses.contrastive import (
     contrastive_pair,
     mean_squared_norm,
 )
-from mmcl.losses.distributed import gather_rows
+from mmcl.losses.distributed import gather_encodings, gather_rows
 from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "candidate_count",
     "contrastive_loss",
     "contrastive_pair",
+    "gather_encodings",
     "gather_rows",
     "kernel_entropy",
     "mean_squared_norm",

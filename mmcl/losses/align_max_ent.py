@@ -26,7 +26,6 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.checks import require
-from mmcl.losses.contrastive import gathered
 from mmcl.losses.inputs import check_encodings, check_matrix, full_precision, unordered_pairs
 from mmcl.losses.options import as_member, require_positive
 from mmcl.losses.pairs import logsumexps
@@ -204,7 +203,7 @@ class AlignMaxEnt:
 
 
 class AlignMaxEntLoss(nn.Module):
-    """:func:`align_max_ent` on the rows of all ranks, with its options kept; no parameters.
+    """:func:`align_max_ent` with its options kept; no parameters.
 
     ``forward(z, fresh=None)`` has the signature of :class:`mmcl.losses.ContrastiveLoss`; ``fresh`` is
     ignored.
@@ -220,7 +219,7 @@ class AlignMaxEntLoss(nn.Module):
         spec = self.spec
         check_encodings(z)
         return align_max_ent(
-            gathered(z),
+            z,
             entropy=spec.entropy,
             bandwidth=spec.bandwidth,
             neighbours=spec.neighbours,

@@ -34,7 +34,6 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.checks import require
-from mmcl.losses.distributed import gather_named_rows
 from mmcl.losses.inputs import (
     check_encodings,
     check_matrix,
@@ -376,11 +375,9 @@ class Contrastive:
 
 
 class ContrastiveLoss(nn.Module):
-    """:func:`contrastive_loss` with its options kept, its learned temperature, and the rows of all ranks.
+    """:func:`contrastive_loss` with its options kept and its learned temperature.
 
-    ``forward(z, fresh=None)`` takes name -> ``(K, D)`` and gives a scalar. In a ``torch.distributed`` group
-    the rows of all ranks are gathered first, so every rank returns the loss of the global batch; see
-    :mod:`mmcl.losses.distributed` for the gradient's factor.
+    ``forward(z, fresh=None)`` takes name -> ``(K, D)`` and gives a scalar.
     """
 
     log_temperature: nn.Parameter | None
@@ -404,8 +401,6 @@ class ContrastiveLoss(nn.Module):
         """The scalar loss; errors as in :func:`contrastive_loss`."""
         spec = self.spec
         check_encodings(z)
-        z = gathered(z)
-        fresh = gathered(fresh) if fresh and self.needs_fresh_batch else None
         loss = contrastive_loss(
             z,
             fresh,
@@ -448,10 +443,3 @@ class ContrastiveLoss(nn.Module):
         if kept is not None and self.log_temperature is not None and self.log_temperature.dtype != kept.dtype:
             self.log_temperature.data = kept.to(self.log_temperature.device)
         return self
-
-
-def gathered(z: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The rows of all ranks, in full precision before they travel: gradients are summed on the way back."""
-    for name, rows in z.items():
-        check_matrix(name, rows)
-    return gather_named_rows(dict(zip(z, full_precision(*z.values()), strict=True)))

@@ -1,5 +1,8 @@
 """Rows of all ranks in one batch, with gradients.
 
+Training gathers the encodings before it calls the objective, whichever that is. So an objective is a function of the
+global batch, and knows nothing of ranks; outside training nothing is gathered.
+
 The factor, precisely. Let W ranks hold the rows z_1, .., z_W, made with the same parameters theta, and let
 each rank compute the *same* loss L on the gathered (z_1, .., z_W). The backward pass of :func:`gather_rows`
 on rank r sums the gradients that all ranks have for z_r, which are equal, and so hands back W * dL/dz_r. The
@@ -21,6 +24,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from mmcl.losses.inputs import full_precision
+
 
 def gather_rows(z: Tensor) -> Tensor:
     """All ranks' rows, in rank order: ``(K, D) -> (W K, D)``; ``z`` itself outside a process group.
@@ -29,20 +34,29 @@ def gather_rows(z: Tensor) -> Tensor:
     (raised before the rows travel, because some backends would hang or return garbage). The gradient's
     factor is documented at the head of this module.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not _several():
         return z
     _check_same_shape(z)
     gathered: Tensor = _GatherRows.apply(z)
     return gathered
 
 
-def gather_named_rows(z: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def gather_encodings(z: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """:func:`gather_rows` of every entry, by one collective: the modalities travel side by side, as columns.
 
-    ``z`` maps names to ``(K, D_name)`` of equal K and dtype, in the same order on every rank.
+    ``z`` maps names to ``(K, ...)`` of equal K, in the same order on every rank. Encodings of half precision travel in
+    float32, for their gradients are summed on the way back. Outside a process group ``z`` comes back as it is.
     """
-    columns = gather_rows(torch.cat(list(z.values()), dim=1))
-    return dict(zip(z, columns.split([rows.shape[1] for rows in z.values()], dim=1), strict=True))
+    if not _several():
+        return dict(z)
+    rows = full_precision(*z.values())
+    flat = [r.reshape(len(r), -1) for r in rows]
+    columns = gather_rows(torch.cat(flat, dim=1)).split([r.shape[1] for r in flat], dim=1)
+    return {name: part.reshape(-1, *r.shape[1:]) for name, part, r in zip(z, columns, rows, strict=True)}
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def _check_same_shape(z: Tensor) -> None:

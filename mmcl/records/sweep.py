@@ -141,6 +141,11 @@ def finished(run_dir: Path, evaluation_keys: Mapping[str, str]) -> bool:
     return all(done.get(name, {}).get("key") == key for name, key in evaluation_keys.items())
 
 
+def read_run(run_dir: Path) -> SweepRun:
+    """How one run stands now."""
+    return _run(run_dir, None, time.time())
+
+
 def _run(run_dir: Path, overrides: list[str] | None, now: float) -> SweepRun:
     error: str | None = None
     beat: Beat | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -26,14 +25,11 @@ class Background:
         self._changed = threading.Condition()
         self._closing = False
         self._stopped = False
-        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def call(self, function: Callable[..., None], *arguments: Any, droppable: bool = False) -> None:
         """Ask for a call; this returns at once."""
-        if os.getpid() != self._pid:
-            return  # a forked process has no copy of the thread
         with self._changed:
             if self._stopped:
                 return
@@ -52,8 +48,6 @@ class Background:
 
     def close(self, seconds: float) -> bool:
         """Wait for the calls asked for so far, at most ``seconds``; returns whether all were made."""
-        if os.getpid() != self._pid:
-            return True
         with self._changed:
             self._closing = True
             self._changed.notify()

@@ -56,11 +56,10 @@ class Resumable(Callback):
         self, trainer: pl.Trainer, _: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # All processes stop at the same step, whichever of them the signal came to.
-        wish = self.processes.largest(self.stop.wish)
-        stopping = wish > SAVE
+        wish = self.processes.largest(self.stop.heed())
         step = trainer.global_step
-        self.stop.wish = wish if stopping else 0
-        if stopping:
+        if wish > SAVE:
+            self.stop.signal = wish
             trainer.should_stop = True
         if wish or due(step, len(batch), self.every_n_steps) or step == trainer.max_steps:
             finite_loss(outputs, step)  # a diverged state must not replace a good one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,5 +91,12 @@ class Loggers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        faults = []
         for logger in self._ours():
-            logger.close(failed=kind is not None)
+            try:
+                logger.close(failed=kind is not None)
+            except Exception as fault:  # the others are closed all the same
+                faults.append(fault)
+                print(f"error: {logger.name}: cannot be closed: {fault}", file=sys.stderr)
+        if faults and kind is None:
+            raise faults[0]

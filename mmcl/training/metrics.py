@@ -6,8 +6,6 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from mmcl.records.files import write_bytes
 from mmcl.training.loggers import LoggedRun, RunLogger
 
@@ -44,7 +42,6 @@ class MetricsCSV(RunLogger):
                     kept.append(line)
         write_bytes(self.path, "".join(kept).encode())
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append ``metrics``; Lightning counts steps from 0, the file the steps that are done."""
         assert step is not None
@@ -56,7 +53,6 @@ class MetricsCSV(RunLogger):
         )
         self._file.flush()
 
-    @rank_zero_only
     def finalize(self, status: str) -> None:
         if self._file is not None:
             self._file.close()

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmcl.encoders import Encoders
+from mmcl.losses import gather_encodings
 from mmcl.training.optimizers import OptimizerSpec
 from mmcl.worlds import Batch
 
@@ -129,12 +130,17 @@ class ContrastiveModule(pl.LightningModule):
         return {name: x.to(self.device, self.dtype) for name, x in views.items()}
 
     def loss(self, batch: Batch, fresh: Batch | None) -> Tensor:
-        """The objective of the encodings of a batch, and of an independent one where it needs that."""
+        """The objective of the encodings of a batch, and of an independent one where it needs that.
+
+        Of several processes each encodes its rows, and gives the objective the rows of all.
+        """
         z = encode(self.encoders, self.cast(batch.views), self._encode_rows)
         z_fresh = (
             encode(self.encoders, self.cast(fresh.views), self._encode_rows) if fresh is not None else None
         )
-        loss: Tensor = self.objective(z, z_fresh)
+        loss: Tensor = self.objective(
+            gather_encodings(z), gather_encodings(z_fresh) if z_fresh is not None else None
+        )
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -25,6 +25,7 @@ from lightning.fabric.plugins.environments import (
 )
 from torch import distributed as dist
 
+from mmcl.cores import usable_cores
 from mmcl.errors import UserError
 
 LAUNCHED = "MMCL_LAUNCHED"
@@ -102,8 +103,15 @@ class Processes:
         return int(box)
 
 
-def join() -> Processes:
-    """Meet the other processes of this run, if there are any. Once in a process's life; later calls find the same."""
+def join(accelerator: str = "auto") -> Processes:
+    """Meet the other processes of this run, if there are any. Once in a process's life; later calls find the same.
+
+    Args:
+        accelerator: ``trainer.accelerator``; one that may be a GPU gives each process of a machine its own.
+
+    Raises:
+        UserError: a machine has fewer GPUs than processes.
+    """
     ranks = started() or 1
     if ranks == 1:
         return Processes()
@@ -114,8 +122,14 @@ def join() -> Processes:
         os.environ["MASTER_ADDR"] = here.main_address
         os.environ["MASTER_PORT"] = str(here.main_port)
         backend = "gloo"
-        if torch.cuda.is_available():
-            torch.cuda.set_device(here.local_rank())
+        if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+            gpus, local = torch.cuda.device_count(), here.local_rank()
+            if local >= gpus:
+                raise UserError(
+                    f"trainer.devices: process {local} of this machine has no GPU, of which there are {gpus}; set "
+                    f"trainer.devices={gpus}, or trainer.accelerator=cpu"
+                )
+            torch.cuda.set_device(local)
             backend = "cpu:gloo,cuda:nccl"
         dist.init_process_group(backend, rank=rank, world_size=ranks)
     return Processes(rank, ranks)
@@ -124,7 +138,8 @@ def join() -> Processes:
 def launch(count: int, command: Sequence[str]) -> int:
     """Run ``command`` in ``count`` processes on this machine, one for each device.
 
-    Signals are passed on. When one process fails, the others are asked to end, and ended after half a minute.
+    Signals are passed on; a second one ends all at once. When one process fails, the others are asked to end, and
+    ended after half a minute.
 
     Returns:
         The exit code of the first that failed, or 0.
@@ -138,22 +153,23 @@ def launch(count: int, command: Sequence[str]) -> int:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "NODE_RANK": "0",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, usable_cores() // count))),
     }
-    # Sessions of their own: a terminal's Ctrl-C reaches them once, from here.
-    processes = [
-        subprocess.Popen(
-            command, env={**os.environ, **shared, "LOCAL_RANK": str(rank)}, start_new_session=True
-        )
-        for rank in range(count)
-    ]
+    processes: list[subprocess.Popen[bytes]] = []
+    asked = False
 
     def pass_on(number: int, _: Any) -> None:
+        nonlocal asked
         for process in processes:
-            process.send_signal(number)
+            process.send_signal(signal.SIGKILL if asked else number)
+        asked = True
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, pass_on) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
+        for rank in range(count):
+            here = {**os.environ, **shared, "LOCAL_RANK": str(rank)}
+            # Sessions of their own: a terminal's Ctrl-C reaches them once, from here.
+            processes.append(subprocess.Popen(command, env=here, start_new_session=True))
         return _wait(processes)
     finally:
         for number, handler in before.items():
@@ -164,7 +180,7 @@ def launch(count: int, command: Sequence[str]) -> int:
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
     code, deadline = 0, math.inf
-    while any(process.poll() is None for process in processes):
+    while None in [process.poll() for process in processes]:  # all of them: polling finds who has failed
         failed = next((p.returncode for p in processes if p.returncode), 0)
         if failed and not code:
             code, deadline = failed, time.monotonic() + GRACE_S

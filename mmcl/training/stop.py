@@ -33,16 +33,20 @@ class Stop:
     SIGKILL when it takes a job off its node, be it to start it again.
 
     Attributes:
-        wish: 0, :data:`SAVE`, or the number of the signal that stops the run.
+        signal: the number of the signal that stops the run, or ``None``.
     """
 
     def __init__(self) -> None:
-        self.wish = 0
+        self.signal: int | None = None
+        self._asked = self._heeded = (
+            0  # wishes to save: counted, so that one that comes meanwhile is not lost
+        )
 
-    @property
-    def signal(self) -> int | None:
-        """The signal that stops the run."""
-        return self.wish if self.wish > SAVE else None
+    def heed(self) -> int:
+        """What is wished for since the last call: 0, :data:`SAVE`, or the number of the signal that stops the run."""
+        asked = self._asked
+        saving, self._heeded = asked > self._heeded, asked
+        return self.signal or (SAVE if saving else 0)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -65,11 +69,11 @@ class Stop:
             signal.signal(signal.SIGUSR2, self._requeue)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        self.wish = number
+        self.signal = number
         signal.signal(number, signal.SIG_DFL)
 
     def _requeue(self, number: int, _: FrameType | None) -> None:
-        self.wish = number
+        self.signal = number
 
     def _save(self, _: int, __: FrameType | None) -> None:
-        self.wish = max(self.wish, SAVE)
+        self._asked += 1

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from mmcl.errors import UserError
 from mmcl.records.outcome import Outcome
 from mmcl.training.loggers import LoggedRun, RunLogger
@@ -31,7 +29,6 @@ class TensorBoardLogger(RunLogger):
     def name(self) -> str:
         return "tensorboard"
 
-    @rank_zero_only
     def start(self, step: int | None) -> None:
         """Open an event file; what earlier ones hold beyond ``step`` is trained again, and hidden by TensorBoard.
 
@@ -47,7 +44,6 @@ class TensorBoardLogger(RunLogger):
             ) from None
         self._writer = SummaryWriter(str(self.folder), purge_step=None if step is None else step + 1)
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         assert step is not None
         if self._writer is None:
@@ -56,7 +52,6 @@ class TensorBoardLogger(RunLogger):
             if name != "epoch":
                 self._writer.add_scalar(name, value, step + 1)
 
-    @rank_zero_only
     def log_outcome(self, outcome: Outcome) -> None:
         if self._writer is None:
             return
@@ -71,7 +66,6 @@ class TensorBoardLogger(RunLogger):
                 "figure", np.asarray(figure.convert("RGB")), outcome.step, dataformats="HWC"
             )
 
-    @rank_zero_only
     def close(self, failed: bool) -> None:
         if self._writer is not None:
             self._writer.close()

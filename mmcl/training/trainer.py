@@ -100,10 +100,15 @@ class Trainer:
     @property
     def slow_precision(self) -> str | None:
         """Why the precision is slow where this runs, with the remedy; ``None`` where nothing is known against it."""
-        on_cpu = self.accelerator == "cpu" or (self.accelerator == "auto" and not torch.accelerator.is_available())
+        on_cpu = self.accelerator == "cpu" or (
+            self.accelerator == "auto" and not torch.accelerator.is_available()
+        )
         if self.precision is not Precision.bf16_mixed or not on_cpu:
             return None
-        without_units = platform.machine() in ("x86_64", "AMD64") and torch.backends.cpu.get_cpu_capability() in (
+        without_units = platform.machine() in (
+            "x86_64",
+            "AMD64",
+        ) and torch.backends.cpu.get_cpu_capability() in (
             "DEFAULT",
             "AVX2",
         )

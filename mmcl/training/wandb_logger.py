@@ -7,8 +7,6 @@ import sys
 import threading
 from dataclasses import dataclass
 
-from lightning.pytorch.utilities import rank_zero_only
-
 from mmcl.checks import require
 from mmcl.records.outcome import Outcome
 from mmcl.training.background import Background
@@ -53,7 +51,6 @@ class WandbLogger(RunLogger):
     def name(self) -> str:
         return "wandb"
 
-    @rank_zero_only
     def start(self, step: int | None) -> None:
         # Set here: the environment belongs to the main thread. W&B's reports of its own errors are one more network.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
@@ -63,7 +60,6 @@ class WandbLogger(RunLogger):
         self._watch.daemon = True
         self._watch.start()
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Lightning counts steps from 0; W&B is told the steps that are done, as ``metrics.csv`` is."""
         assert step is not None
@@ -71,14 +67,16 @@ class WandbLogger(RunLogger):
         if self._background is not None and values:
             self._background.call(self._session.log, values, step + 1, droppable=True)
 
-    @rank_zero_only
     def log_outcome(self, outcome: Outcome) -> None:
         if self._background is not None:
             self._background.call(self._session.log_outcome, outcome)
 
-    @rank_zero_only
     def close(self, failed: bool) -> None:
         if self._background is None:
+            return
+        assert self._watch is not None
+        self._watch.cancel()
+        if self._off:
             return
         self._background.call(self._session.finish, int(failed))
         if not self._background.close(self._finish_timeout_s):
@@ -86,8 +84,6 @@ class WandbLogger(RunLogger):
                 f"it was not done {self._finish_timeout_s:g} s after the end of the run "
                 "(logger.wandb.finish_timeout_s)"
             )
-        assert self._watch is not None
-        self._watch.cancel()
         if self._background.dropped and not self._off:
             say(
                 f"warning: W&B was slower than the training: {self._background.dropped} points of its curve are "
@@ -98,7 +94,10 @@ class WandbLogger(RunLogger):
         reason = self._session.open()
         with self._lock:
             self._opened = True
-        if reason is not None and not self._off:
+            late = self._off
+        if late:
+            abandon_service()  # what has started after all would keep the process from ending
+        elif reason is not None:
             line = f"W&B: {reason}; runs are logged offline, and uploaded later with wandb sync"
             if line not in _said:  # once for all jobs of a sweep
                 _said.add(line)
@@ -121,7 +120,7 @@ class WandbLogger(RunLogger):
             self._off = True
         assert self._background is not None
         self._background.stop()
-        say(f"warning: W&B is off for this run: {reason}; the run goes on, and its own files have everything")
+        say(f"warning: W&B is off for this run: {reason}; the run's own files have everything")
         abandon_service()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,40 @@ from mmcl.records import tensors
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = ("experiment=smoke", "evaluator=[linear]", "trainer.precision=fp64", "trainer.max_steps=50")
+RUN = (
+    "experiment=smoke",
+    "evaluator=[linear,heldout_loss]",
+    "evaluation.n_fit=64",
+    "evaluation.n_test=64",
+    "trainer.precision=fp64",
+    "trainer.max_steps=50",
+)
+
+
+OWN_LOSS = """
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Own:
+    weight: float = 2.0
+
+    def build(self):
+        return OwnLoss(self.weight)
+
+
+class OwnLoss(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, z, fresh=None):
+        a, b = z.values()
+        alike = a @ b.T
+        return -alike.diagonal().mean() + self.weight * alike.square().mean()
+"""
 
 
 def environment() -> dict[str, str]:
@@ -73,6 +107,38 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path, overrides):
     assert [row.rpartition(",")[0] for row in rows[0]] == [row.rpartition(",")[0] for row in rows[1]]
 
 
+def test_the_same_command_again_finds_the_run_and_a_new_evaluator_needs_one_process(tmp_path):
+    assert train(tmp_path, "trainer.devices=2").returncode == 0
+    before = weights(tmp_path)
+    again = train(tmp_path, "trainer.devices=2")
+    assert again.returncode == 0, again.stderr
+    more = train(tmp_path, "trainer.devices=2", "evaluator=[linear,heldout_loss,kernel_ridge]")
+    assert more.returncode == 0, more.stderr
+    assert set(manifest(tmp_path)["evaluations"]) == {"linear", "heldout_loss", "kernel_ridge"}
+    assert len(manifest(tmp_path)["attempts"]) == 1
+    assert distance(before, weights(tmp_path)) == 0
+
+
+def test_a_loss_that_knows_nothing_of_processes_sees_the_whole_batch(tmp_path):
+    """A user's own, as docs/extending.md has it: one file, with no word of gathering."""
+    project = tmp_path / "project"
+    for part in ("mmcl", "conf", "hydra_plugins"):
+        shutil.copytree(ROOT / part, project / part)
+    shutil.copy2(ROOT / "train.py", project)
+    (project / "mmcl/losses/own.py").write_text(OWN_LOSS)
+    (project / "conf/loss/own.yaml").write_text("_target_: mmcl.losses.own.Own\nweight: 2.0\n")
+    ends = []
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        command = [sys.executable, str(project / "train.py"), *RUN, "loss=own", f"trainer.devices={devices}"]
+        there = {**environment(), "PYTHONPATH": str(project)}
+        done = subprocess.run(command, cwd=folder, env=there, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        ends.append(weights(folder))
+    assert distance(*ends) < 1e-8
+
+
 def test_under_torchrun(tmp_path):
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     assert train(tmp_path / "one").returncode == 0
@@ -111,6 +177,13 @@ def test_a_run_that_fails_ends_all_processes_with_one_line(tmp_path):
     assert "NaN" in done.stderr or "training diverged" in done.stderr
     assert "Traceback" not in done.stderr
     assert manifest(tmp_path)["status"] == "FAILED"
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused_before_anything_runs(tmp_path):
+    done = train(tmp_path, "trainer.devices=2", "batch_size=33")
+    assert done.returncode == 2
+    assert "batch_size=33: must be divisible by the number of devices, 2" in done.stderr
+    assert not list(tmp_path.rglob("manifest.json"))
 
 
 def test_several_nodes_need_somebody_to_start_them(tmp_path):

@@ -57,8 +57,6 @@ def test_the_first_twenty_losses(tmp_path, monkeypatch):
         # Our convention: the mean over the batch and the log-mean over the candidates.
         assert loss == pytest.approx(printed / k - math.log(k), abs=2e-5)
         # And the exact relation the other way round.
-        summed = contrastive_loss(
-            z, reduction=Reduction.sum, candidate_reduction=Reduction.sum
-        )
+        summed = contrastive_loss(z, reduction=Reduction.sum, candidate_reduction=Reduction.sum)
         assert summed.item() == pytest.approx(printed, rel=2e-6)
         assert k * (loss + math.log(k)) == pytest.approx(printed, rel=2e-5)

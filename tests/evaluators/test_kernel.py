@@ -74,14 +74,14 @@ def test_where_float32_is_not_positive_definite_the_shifted_factor_serves(monkey
 @pytest.mark.parametrize("chunk", [1, 97, 300, 1000])
 def test_the_triangle_multiplies_as_the_whole_kernel(chunk):
     x, v = normal(300, 4), normal(300, 7, seed=1)
-    torch.testing.assert_close(Kernel(x, 0.3, chunk).times(v), rbf(x, x, 0.3) @ v)
+    torch.testing.assert_close(Kernel(x, 0.3, chunk).times(v.T.contiguous()).T, rbf(x, x, 0.3) @ v)
 
 
 def test_a_nystrom_approximation_from_all_points_is_the_kernel(monkeypatch):
     x, r = normal(300, 4), normal(300, 2, seed=1)
     monkeypatch.setattr(module, "FEWEST_LANDMARKS", 300)
     alphas = torch.tensor([0.1, 0.01], dtype=torch.float64)
-    found = Nystrom(x, 0.3).solve(alphas, r)
+    found = Nystrom(x, 0.3, 0.01).solve(alphas, r.T).T
     expected = torch.cat(
         [exact(x, 0.3, a, c) for a, c in zip(alphas.tolist(), r.split(1, dim=1), strict=True)], dim=1
     )
@@ -95,33 +95,33 @@ def test_points_that_coincide_are_no_trouble():
     assert (w - exact(x, 0.3, 1e-3, y)).norm() <= 1.01 * module.TOLERANCE * y.norm() / 1e-3
 
 
-def test_conjugate_gradients_solve_columns_of_different_matrices_and_tell_which_they_did_not():
+def test_conjugate_gradients_solve_rows_of_different_matrices_and_tell_which_they_did_not():
     a = normal(40, 40)
     matrix = a @ a.T + torch.eye(40, dtype=torch.float64)
     shifts = torch.tensor([0.0, 1.0, 5.0, 0.0], dtype=torch.float64)
-    y = torch.cat([normal(40, 3, seed=1), torch.zeros(40, 1, dtype=torch.float64)], dim=1)
+    y = torch.cat([normal(3, 40, seed=1), torch.zeros(1, 40, dtype=torch.float64)])
     rough = torch.linalg.inv(matrix + 0.3 * torch.diag(normal(40, seed=2).abs()))
 
-    def times(v, columns):
-        return matrix @ v + shifts[columns] * v
+    def times(v, rows):
+        return v @ matrix + shifts[rows, None] * v
 
     found, solved = conjugate_gradients(
-        times, lambda r, _: rough @ r, y, module.TOLERANCE * y.norm(dim=0), limit=30
+        times, lambda r, _: r @ rough, y, module.TOLERANCE * y.norm(dim=1), limit=30
     )
     assert solved.tolist() == [True] * 4
     for j, shift in enumerate(shifts.tolist()):
         shifted = matrix + shift * torch.eye(40, dtype=torch.float64)
-        assert (shifted @ found[:, j] - y[:, j]).norm() <= 1.01 * module.TOLERANCE * y[:, j].norm()
-    assert torch.equal(found[:, 3], torch.zeros(40, dtype=torch.float64))
+        assert (shifted @ found[j] - y[j]).norm() <= 1.01 * module.TOLERANCE * y[j].norm()
+    assert torch.equal(found[3], torch.zeros(40, dtype=torch.float64))
     # As bad as a preconditioner can be, and few iterations.
-    found, solved = conjugate_gradients(times, lambda r, _: r, y, module.TOLERANCE * y.norm(dim=0), limit=5)
+    found, solved = conjugate_gradients(times, lambda r, _: r, y, module.TOLERANCE * y.norm(dim=1), limit=5)
     assert solved.tolist() == [False, False, False, True]
     assert not found.any()
     # What breaks down is not called solved, also beside what is.
     broken = y.clone()
-    broken[:, 0] = math.nan
+    broken[0] = math.nan
     _, solved = conjugate_gradients(
-        times, lambda r, _: rough @ r, broken, module.TOLERANCE * y.norm(dim=0), limit=30
+        times, lambda r, _: r @ rough, broken, module.TOLERANCE * y.norm(dim=1), limit=30
     )
     assert solved.tolist() == [False, True, True, True]
 

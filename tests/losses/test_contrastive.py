@@ -35,7 +35,10 @@ GRID = [
         "candidate_reduction": candidate_reduction,
         "normaliser": normaliser,
     }
-    for similarity, (temperature, weights), negatives, positive, reduction, candidate_reduction, normaliser in (
+    for similarity, (
+        temperature,
+        weights,
+    ), negatives, positive, reduction, candidate_reduction, normaliser in (
         itertools.product(
             Similarity,
             ((1.0, BOTH), (0.7, SECOND_GIVEN_FIRST), (0.7, FIRST_GIVEN_SECOND), (1.3, UNEVEN)),
@@ -300,7 +303,9 @@ def test_one_row_is_refused_where_it_leaves_no_negatives(negatives, positive):
 
 def test_one_row_is_fine_against_a_fresh_batch_and_one_sided_needs_one_fresh_modality():
     h = sample(1, 2)
-    loss = contrastive_pair(h, h, sample(3, 2, seed=1), negatives=Negatives.within_fresh, **SECOND_GIVEN_FIRST)
+    loss = contrastive_pair(
+        h, h, sample(3, 2, seed=1), negatives=Negatives.within_fresh, **SECOND_GIVEN_FIRST
+    )
     assert torch.isfinite(loss)
 
 
@@ -437,7 +442,9 @@ def test_the_conditional_loss_is_at_most_the_joint_one(similarity, negatives):
         conditional, joint = (contrastive_pair(*rows, **options, normaliser=n) for n in Normaliser)
         assert conditional <= joint + 1e-12
     same = torch.ones(4, 3, dtype=torch.float64)  # equal where every anchor's sum is the same
-    conditional, joint = (contrastive_pair(same, same, same, same, **options, normaliser=n) for n in Normaliser)
+    conditional, joint = (
+        contrastive_pair(same, same, same, same, **options, normaliser=n) for n in Normaliser
+    )
     torch.testing.assert_close(conditional, joint)
 
 

@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from mmcl import losses
-from mmcl.losses import AlignMaxEnt, Contrastive, Entropy, Negatives, Normaliser, Reduction, gather_rows
+from mmcl.losses import (
+    AlignMaxEnt,
+    Contrastive,
+    Entropy,
+    Negatives,
+    Normaliser,
+    Reduction,
+    gather_encodings,
+    gather_rows,
+)
 
 WORLD, ROWS = 2, 8
 BF16_ROUNDING = 2.0**-8
@@ -64,7 +73,7 @@ def step(spec: Any, case: str, rank: int | None) -> tuple[Tensor, list[Tensor]]:
     with torch.autocast("cpu", torch.bfloat16) if case == "bf16" else nullcontext():
         z = {"a": model["a"](x[mine]), "b": model["b"](y[mine])}
         fresh = {"a": model["a"](x_fresh[mine]), "b": model["b"](y_fresh[mine])}
-        value = loss(z, fresh if loss.needs_fresh_batch else None)
+        value = loss(gather_encodings(z), gather_encodings(fresh) if loss.needs_fresh_batch else None)
     value.backward()
     return value.detach(), [p.grad for p in (*model.parameters(), *loss.parameters())]
 
@@ -91,6 +100,11 @@ def on_a_rank(rank: int, folder: str) -> None:
         (both.sum() * (rank + 1)).backward()
         assert rows.grad.flatten().tolist() == [3.0, 3.0]
 
+        named = {"a": torch.full((2, 3), float(rank)), "b": torch.full((2, 2, 2), -1.0 - rank)}
+        shapes = {name: tuple(rows.shape) for name, rows in gather_encodings(named).items()}
+        assert shapes == {"a": (4, 3), "b": (4, 2, 2)}
+        assert gather_encodings(named)["b"][:, 0, 0].tolist() == [-1.0, -1.0, -2.0, -2.0]
+
         with pytest.raises(ValueError, match="different shapes"):
             gather_rows(torch.zeros(rank + 1, 1))
     finally:
@@ -100,6 +114,7 @@ def on_a_rank(rank: int, folder: str) -> None:
 def test_outside_a_group_rows_are_returned_as_they_are():
     z = torch.zeros(2, 1)
     assert gather_rows(z) is z
+    assert gather_encodings({"a": z})["a"] is z
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mmcl.encoders import mlp
+from mmcl.training.muon import StackedMuon
 from mmcl.training.optimizers import Adam, Decay, Joint, Muon, Schedule, hidden_matrices
 
 
@@ -63,7 +64,7 @@ def test_joint_is_its_parts_each_on_its_own():
     hidden = hidden_matrices(two, all_matrices=False)
     rest = [p for p in two.parameters() if all(p is not h for h in hidden)]
     parts = [
-        torch.optim.Muon(hidden, lr=0.02, weight_decay=0.0),
+        StackedMuon(hidden, lr=0.02, weight_decay=0.0),
         torch.optim.AdamW(rest, lr=3e-3, weight_decay=0.0),
     ]
     for step in range(10):

@@ -1,0 +1,65 @@
+"""Starting a process for each device, with processes that behave in every way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from mmcl.errors import UserError
+from mmcl.training import processes as module
+from mmcl.training.processes import check_started, launch
+
+RANK = "import os, signal, sys, time; rank = int(os.environ['LOCAL_RANK']); "
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", RANK + code]
+
+
+def test_all_end_well():
+    assert launch(2, python("assert os.environ['WORLD_SIZE'] == '2'")) == 0
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_one_that_fails_ends_the_others_whichever_it_is(failing):
+    began = time.monotonic()
+    assert launch(2, python(f"sys.exit(3) if rank == {failing} else time.sleep(60)")) == 3
+    assert time.monotonic() - began < 30
+
+
+def test_one_that_does_not_listen_is_killed_after_the_grace(monkeypatch):
+    monkeypatch.setattr(module, "GRACE_S", 1)
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    assert launch(2, python(f"exec({deaf!r}) if rank == 0 else (time.sleep(1), sys.exit(4))")) == 4
+
+
+def send(number: int, after: float) -> None:
+    threading.Timer(after, os.kill, (os.getpid(), number)).start()
+
+
+def test_signals_are_passed_on_and_those_that_ended_by_themselves_are_waited_for():
+    before = signal.getsignal(signal.SIGTERM)
+    save = "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), os._exit(0))); time.sleep(60)"
+    send(signal.SIGTERM, 2.0)
+    assert launch(2, python(save)) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_signal_ends_all_at_once():
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    send(signal.SIGTERM, 2.0)
+    send(signal.SIGTERM, 3.0)
+    assert launch(2, python(deaf)) == 128 + signal.SIGKILL
+
+
+def test_another_number_of_processes_than_devices_is_refused(monkeypatch):
+    monkeypatch.setenv(module.LAUNCHED, "1")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    check_started(3)
+    with pytest.raises(UserError, match="= 2, but 3 processes were started"):
+        check_started(2)
