@@ -36,6 +36,19 @@ class Beat:
     total: int = 0
 
     @property
+    def ended(self) -> bool:
+        """Whether the process is known to be gone, which this machine knows of its own ones at once."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:  # somebody else's
+            return False
+        return False
+
+    @property
     def seconds_left(self) -> float | None:
         """Time to ``total`` at the process's pace so far; ``None`` where nothing is known of it."""
         taken = self.done - self.first

@@ -189,10 +189,13 @@ def _state(status: str, beat: Beat | None, now: float) -> State:
     if status == INTERRUPTED:
         return State.interrupted
     # Clocks that differ by less than this do no harm; a beat from further ahead would otherwise live for ever.
-    return State.running if beat is not None and abs(now - beat.time) < STALE_S else State.stale
+    alive = beat is not None and abs(now - beat.time) < STALE_S and not beat.ended
+    return State.running if alive else State.stale
 
 
 def _silence(beat: Beat, now: float) -> str:
+    if beat.ended:
+        return f"its process {beat.pid} died without a word"
     if beat.time > now:
         return (
             f"its last sign of life is {about(beat.time - now)} ahead of this machine's clock; "

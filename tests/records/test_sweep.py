@@ -71,7 +71,10 @@ def test_a_damaged_beat_is_named(tmp_path, changes):
         ({"evaluations": []}, r"evaluations=\[\]"),
         ({"evaluations": {"ridge": {"key": "k"}}}, "evaluations.ridge.seconds: missing"),
         ({"attempts": [{"git": {"commit": 3}}]}, r"attempts\[0\].git=.*: must be the state of a repository"),
-        ({"evaluations": {"ridge": {"key": "k", "seconds": "1"}}}, "evaluations.ridge.seconds='1': must be a number"),
+        (
+            {"evaluations": {"ridge": {"key": "k", "seconds": "1"}}},
+            "evaluations.ridge.seconds='1': must be a number",
+        ),
         ({"steps_done": "7"}, "steps_done='7': must be a whole number"),
         ({"trained": 1}, "trained=1: must be true or false"),
     ],
