@@ -38,6 +38,8 @@ def test_links_lead_somewhere():
         "docs/recipe.md",
         "docs/performance.md",
         "docs/wandb.md",
+        "docs/slurm.md",
+        "docs/gpu.md",
     ):
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", (ROOT / page).read_text()):
             if "://" not in target:

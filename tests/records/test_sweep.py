@@ -2,6 +2,9 @@
 
 import json
 import multiprocessing
+import socket
+import subprocess
+import sys
 import threading
 from dataclasses import asdict
 
@@ -141,3 +144,16 @@ def test_no_overrides_and_unknown_overrides_are_two_things(tmp_path):
     assert state_of(tmp_path).overrides
     (folder / "manifest.json").write_text("{")
     assert state_of(tmp_path).overrides is None
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_run_whose_process_this_machine_knows_to_be_gone_is_stale_at_once(tmp_path, gone):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    if gone:
+        process.communicate(b"\n")
+    folder = write_run(tmp_path, False, 0, status="RUNNING")
+    write_beat(folder, NOW, host=socket.gethostname(), pid=process.pid)
+    run = state_of(tmp_path)
+    assert run.state is (State.stale if gone else State.running)
+    assert run.why == (f"its process {process.pid} died without a word" if gone else "")
+    process.communicate(b"\n")
