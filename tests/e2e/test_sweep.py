@@ -118,7 +118,7 @@ def test_more_seeds_add_only_the_new_runs(whole):
     assert "14 run(s): 14 done" in status.stdout
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", "local"])
 def test_launchers_of_this_machine_end_with_the_same_weights(whole, tmp_path, launcher):
     done = launch(tmp_path, *SWEEP, f"hydra/launcher={launcher}", "seed=0,1", "data.causal=false")
     assert done.returncode == 0, done.stderr
@@ -141,6 +141,45 @@ def test_a_failed_run_is_named_and_stops_no_other(tmp_path, launcher):
     status = mmcl(tmp_path, "status", "multirun/smoke_sweep")
     assert status.returncode == 1
     assert "2 done, 2 failed" in status.stdout
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "local"])
+def test_a_job_that_is_killed_costs_no_run_that_has_not_begun(tmp_path, launcher):
+    longer = ("trainer.max_steps=2000", "trainer.steps_per_execution=10", "seed=0,1,2,3,4", "name=mortal")
+    process = subprocess.Popen(
+        command(
+            "-m",
+            "experiment=smoke",
+            "evaluator=[linear]",
+            "callbacks=none",
+            *longer,
+            f"hydra/launcher={launcher}",
+        ),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    sweep = tmp_path / "multirun" / "mortal"
+    end = time.monotonic() + 240
+    victims: list = []
+    while not victims:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+        runs = read_sweep(sweep).runs if (sweep / "sweep.json").exists() else []
+        victims = [run.beat for run in runs if run.beat is not None and run.beat.doing == "train"]
+    os.kill(victims[0].pid, signal.SIGKILL)
+    said = process.communicate(timeout=400)[1]
+    assert process.returncode == 1
+    assert "died without a word" in said
+    states = [run.state for run in read_sweep(sweep).runs]
+    # joblib's workers go together: two runs may be lost, and none that had not begun.
+    assert set(states) == {State.done, State.stale}
+    assert states.count(State.stale) <= 2
+    again = launch(tmp_path, "-m", "experiment=smoke", "evaluator=[linear]", "callbacks=none", *longer)
+    assert again.returncode == 0, again.stderr
+    assert "5 run(s): 5 done" in again.stdout
 
 
 def test_a_sweep_is_evaluated_again_without_training_and_its_checkpoints_may_go(whole):
