@@ -166,6 +166,7 @@ def test_a_job_that_is_killed_costs_no_run_that_has_not_begun(tmp_path, launcher
     victims: list = []
     while not victims:
         assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
         time.sleep(0.1)
         runs = read_sweep(sweep).runs if (sweep / "sweep.json").exists() else []
         victims = [run.beat for run in runs if run.beat is not None and run.beat.doing == "train"]

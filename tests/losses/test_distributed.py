@@ -130,10 +130,10 @@ def test_two_processes_equal_one_in_value_and_averaged_gradient(tmp_path: Path):
                 found, averaged, _ = rank[f"{name}: {case}"]
                 for i, (a, b) in enumerate(zip([found, *averaged], [value, *gradients], strict=True)):
                     if case == "bf16" and i > 0:
-                        # A weight's gradient is a product in bfloat16: each rank's is rounded, and so is the whole
-                        # batch's.
+                        # A parameter's gradient is a sum in bfloat16: each rank's is rounded, and so is the whole
+                        # batch's. And a row's gradient that differs in float32's last bit may be rounded the other way.
                         largest = max(float(part[i - 1].abs().max()) for part in own)
-                        tolerance = {"rtol": 0.0, "atol": 2 * BF16_ROUNDING * largest}
+                        tolerance = {"rtol": 0.0, "atol": 4 * BF16_ROUNDING * largest}
                     else:
                         bound = 1e-12 if case == "float64" else 1e-6
                         tolerance = {"rtol": bound, "atol": bound}
