@@ -21,7 +21,7 @@ from mmcl.training.module import ContrastiveModule
 from mmcl.training.muon import StackedMuon
 from mmcl.training.optimizers import Joint
 
-SHORT, LONG = 200, 1000
+SHORT, LONG = 100, 700
 
 
 class Clock:
