@@ -70,6 +70,8 @@ def _hydra_main(name: str) -> None:
             _check_evaluate(overrides)
             _hydra(name)
         elif multirun:
+            # Hydra's parser takes no override after a -m that has some before it.
+            sys.argv[1:] = ["-m", *(a for a in arguments if a not in ("-m", "--multirun"))]
             _sweep(overrides)
         else:
             _single(overrides)

@@ -107,7 +107,7 @@ def test_a_sweep_killed_in_the_middle_and_launched_twice_is_the_sweep_that_was_n
 
 def test_more_seeds_add_only_the_new_runs(whole):
     before = attempts(whole)
-    more = launch(whole, *SWEEP, "seed=2,3", "data.causal=false")
+    more = launch(whole, *SWEEP[1:], "seed=2,3", "-m", "data.causal=false")  # -m may stand anywhere
     assert more.returncode == 0, more.stderr
     assert "4 run(s), 2 of them finished" in more.stdout
     after = attempts(whole)

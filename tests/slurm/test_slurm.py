@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from mmcl.records import tensors
 from mmcl.records.sweep import State, read_sweep
 
 pytestmark = pytest.mark.slurm
@@ -267,3 +268,70 @@ def test_a_queued_job_runs_the_code_that_was_submitted(slurm, tmp_path):
     (run_dir,) = (p.parent for p in project.glob("multirun/smoke/*/manifest.json"))
     assert manifest(run_dir)["steps_done"] == 40
     assert manifest(run_dir)["attempts"][-1]["git"] == {"commit": first.stdout.strip(), "dirty": False}
+
+
+def test_two_tasks_of_a_job_train_one_run(slurm, tmp_path):
+    """As ``hydra/launcher=slurm_gpus`` starts them, without GPUs; requeued once, in the middle."""
+    run = (
+        "experiment=smoke",
+        "evaluator=[linear,heldout_loss]",
+        "evaluation.n_fit=64",
+        "evaluation.n_test=64",
+    )
+    long = (
+        "name=pair",
+        "trainer.precision=fp64",
+        f"trainer.max_steps={STEPS}",
+        "trainer.steps_per_execution=10",
+    )
+    train = [sys.executable, str(ROOT / "train.py"), *run, *long, "trainer.accelerator=cpu"]
+    options = ("hydra/launcher=slurm", "hydra.launcher.partition=low", "hydra.launcher.cpus_per_task=1")
+    wrong = subprocess.run(
+        [*train, "-m", *options, "trainer.devices=2"],
+        cwd=tmp_path, env=slurm, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert wrong.returncode == 2
+    assert "hydra.launcher.tasks_per_node=2" in wrong.stderr
+
+    queue = Queue(slurm)
+    with open(tmp_path / "launch.log", "w") as log:
+        launch = subprocess.Popen(
+            [*train, "-m", *options, "trainer.devices=2", "hydra.launcher.tasks_per_node=2"],
+            cwd=tmp_path, env=slurm, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        sweep = tmp_path / "multirun" / "pair"
+
+        def steps() -> int:
+            runs = read_sweep(sweep).runs if (sweep / "sweep.json").exists() else []
+            return runs[0].beat.done if runs and runs[0].beat is not None else 0
+
+        until("the two train", lambda: steps() > 300)
+        # As at its time's end: SLURM warns all tasks of the job.
+        ((job, _),) = queue.states().values()
+        queue("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+        until("they stop", lambda: read_sweep(sweep).runs[0].state is State.interrupted)
+        until("it is queued again", lambda: [s for _, s in queue.states().values()] == ["PENDING"])
+        queue("scontrol", "update", f"JobId={job}", "TimeLimit=60")  # a minute is too short for what is left
+
+        def go_on() -> bool:
+            for task, (_, s) in queue.states().items():
+                if s == "PENDING":
+                    queue.start_now(task)
+            return launch.poll() is not None
+
+        until("the sweep ends", go_on, seconds=240)
+    finally:
+        if launch.poll() is None:
+            launch.kill()
+    said = (tmp_path / "launch.log").read_text()
+    assert launch.returncode == 0, said
+    (path,) = sweep.glob("*/encoders.pt")
+    values = manifest(path.parent)
+    assert [attempt["processes"] for attempt in values["attempts"]] == [2, 2]
+    assert set(values["evaluations"]) == {"linear", "heldout_loss"}
+
+    subprocess.run(train, cwd=tmp_path, env=slurm, capture_output=True, check=True)
+    (alone,) = tmp_path.glob("runs/pair/*/encoders.pt")
+    two, one = (tensors.load(p)["encoders"] for p in (path, alone))
+    assert max(float((two[name] - one[name]).abs().max()) for name in one) < 1e-8
