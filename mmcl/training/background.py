@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -47,11 +48,18 @@ class Background:
             self._changed.notify()
 
     def close(self, seconds: float) -> bool:
-        """Wait for the calls asked for so far, at most ``seconds``; returns whether all were made."""
+        """Wait for the calls asked for so far, at most ``seconds``; returns whether the thread has ended.
+
+        After a stop, also one that comes meanwhile, there is nothing to wait for but a call that is just ending.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join(seconds)
+        end = time.monotonic() + seconds
+        while self._thread.is_alive() and not self._stopped and time.monotonic() < end:
+            self._thread.join(min(0.05, seconds))
+        if self._stopped:
+            self._thread.join(0.1)
         return not self._thread.is_alive()
 
     def _work(self) -> None:
@@ -64,6 +72,6 @@ class Background:
             try:
                 function(*arguments)
             except BaseException as error:  # SystemExit too: no library ends a run from here
-                self.stop()
                 self._fault(error)
+                self.stop()
                 return

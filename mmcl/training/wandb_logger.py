@@ -74,8 +74,6 @@ class WandbLogger(RunLogger):
     def close(self, failed: bool) -> None:
         if self._background is None:
             return
-        assert self._watch is not None
-        self._watch.cancel()
         if self._off:
             return
         self._background.call(self._session.finish, int(failed))
@@ -84,6 +82,8 @@ class WandbLogger(RunLogger):
                 f"it was not done {self._finish_timeout_s:g} s after the end of the run "
                 "(logger.wandb.finish_timeout_s)"
             )
+        assert self._watch is not None
+        self._watch.cancel()
         if self._background.dropped and not self._off:
             say(
                 f"warning: W&B was slower than the training: {self._background.dropped} points of its curve are "

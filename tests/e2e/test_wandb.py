@@ -215,7 +215,11 @@ def test_a_server_that_does_not_answer(cli, monkeypatch, silent_server):
     monkeypatch.setenv("WANDB_BASE_URL", silent_server)
     result = cli("train.py", *RUN, BOTH, "logger.wandb.start_timeout_s=3")
     whole(result, only("runs/smoke/*"))
-    off(result, "has not started in 3 s")
+    # W&B has the same three seconds for an answer: who is first, it or our watch, is up to the machine.
+    if "the login failed" in result.err:
+        assert "runs are logged offline, and uploaded later with wandb sync" in result.err
+    else:
+        off(result, "has not started in 3 s")
 
 
 @pytest.mark.parametrize("call", ["init", "log", "finish"])

@@ -60,3 +60,12 @@ def test_stopping_forgets_what_waits():
     gate.set()
     assert background.close(10)
     assert seen == []
+
+
+def test_closing_does_not_outlast_a_stop():
+    gate = threading.Event()
+    background = Background("test", 10, never)
+    background.call(gate.wait)
+    threading.Timer(0.2, background.stop).start()
+    assert not background.close(1000)  # a call hangs: it is left to itself
+    gate.set()
