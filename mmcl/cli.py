@@ -132,16 +132,16 @@ def _sweep(overrides: list[str]) -> None:
     hydra = compose_hydra("train", overrides)
     sweeps.check_devices(jobs, hydra, started())
     first = join(jobs[0].config.trainer.accelerator).rank == 0
-    left = [job for job in jobs if job.left]
-    running = sum(job.running for job in jobs)
+    idle = [job for job in jobs if not job.running]
+    left = [job for job in idle if job.left]
     if first:
         for folder in {job.sweep_dir for job in jobs}:
             _writable(folder)
         if hydra.submits and left:
             sweeps.run_from_snapshot(CONF.parent, left[0].sweep_dir)
         sweeps.record(jobs)
-        now = f", {running} running" if running else ""
-        print(f"{len(jobs)} run(s), {len(jobs) - len(left) - running} of them finished{now}", flush=True)
+        running = f", {len(jobs) - len(idle)} running" if len(idle) < len(jobs) else ""
+        print(f"{len(jobs)} run(s), {len(idle) - len(left)} of them finished{running}", flush=True)
     lost = None
     while left:
         sweeps.LAUNCH.jobs = [job.overrides for job in left]

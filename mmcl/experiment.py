@@ -31,7 +31,7 @@ from mmcl.records import manifest as records
 from mmcl.records import tensors
 from mmcl.records.files import read_csv, write_bytes, write_csv
 from mmcl.records.heartbeat import Heartbeat, beating
-from mmcl.records.keys import evaluation_key, foreign_callbacks
+from mmcl.records.keys import evaluation_keys, foreign_callbacks
 from mmcl.records.lock import locked
 from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, RUNNING, Manifest
 from mmcl.training.callbacks import Beat, LogLoss, Resumable
@@ -285,7 +285,7 @@ def evaluate(run_dir: Path, evaluator: Any | None) -> None:
 def _evaluated(run_dir: Path, manifest: Manifest) -> bool:
     """Whether the rows of all evaluators of the run's own config are there and current."""
     try:
-        keys = _evaluation_keys(read_config(run_dir))
+        keys = evaluation_keys(read_config(run_dir).resolved)
     except UserError:  # an evaluator that this version does not know
         return False
     table = _read_table(run_dir / "results.csv")
@@ -494,7 +494,7 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat
     Rows of evaluators that the config does not name stay. Each evaluator's rows are on disk before the next begins.
     """
     path = run_dir / "results.csv"
-    keys = _evaluation_keys(config)
+    keys = evaluation_keys(config.resolved)
     table = _read_table(path)
     wanted = {
         name: spec
@@ -530,10 +530,6 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat
     if not path.exists():
         write_csv(path, RESULT_COLUMNS, [])
     return bool(wanted)
-
-
-def _evaluation_keys(config: Train) -> dict[str, str]:
-    return {name: evaluation_key(node) for name, node in config.resolved["evaluator"].items()}
 
 
 def _read_table(path: Path) -> dict[str, list[dict[str, Any]]]:

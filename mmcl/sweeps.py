@@ -12,7 +12,7 @@ from mmcl.config.compose import HydraNode
 from mmcl.config.schema import Train
 from mmcl.cores import usable_cores
 from mmcl.errors import UserError
-from mmcl.records.keys import evaluation_key
+from mmcl.records.keys import evaluation_keys
 from mmcl.records.manifest import git_state
 from mmcl.records.snapshot import snapshot
 from mmcl.records.sweep import State, SweepRun, expect, finished, read_run, read_sweep
@@ -61,9 +61,7 @@ class Job:
     @property
     def left(self) -> bool:
         """Whether there is anything to do: a finished run is launched again only by force, or for new evaluators."""
-        if self.running:
-            return False
-        keys = {name: evaluation_key(node) for name, node in self.config.resolved["evaluator"].items()}
+        keys = evaluation_keys(self.config.resolved)
         return self.config.run.force or not finished(self.run_dir, keys) or not reported(self.run_dir)
 
 

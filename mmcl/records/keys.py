@@ -99,3 +99,8 @@ def run_key(config: Mapping[str, Any]) -> str:
 def evaluation_key(evaluator: Mapping[str, Any]) -> str:
     """The name of an evaluation: the hash of its evaluator's config. A changed evaluator is a new evaluation."""
     return digest(dict(evaluator))
+
+
+def evaluation_keys(config: Mapping[str, Any]) -> dict[str, str]:
+    """The :func:`evaluation_key` of each evaluator of a resolved config, by name."""
+    return {name: evaluation_key(node) for name, node in config["evaluator"].items()}
