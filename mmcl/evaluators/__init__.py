@@ -2,6 +2,7 @@
 
 from mmcl.evaluators.base import INTERVENTIONS, Evaluator, Objective, Representations, Row
 from mmcl.evaluators.classifiers import LogisticRegression, MLPClassifier
+from mmcl.evaluators.directions import DirectionRidge
 from mmcl.evaluators.heldout_loss import HeldoutLoss
 from mmcl.evaluators.online import linear_r2
 from mmcl.evaluators.ridge import KernelRidge, LinearRegression
@@ -11,6 +12,7 @@ from mmcl.evaluators.scores import r2_score
 __all__ = [
     "INTERVENTIONS",
     "BatchLike",
+    "DirectionRidge",
     "Evaluator",
     "HeldoutLoss",
     "KernelRidge",

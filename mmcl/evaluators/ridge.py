@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -110,6 +111,12 @@ class KernelRidge(Predictor):
         objective: Objective | None = None,
     ) -> list[Row]:
         """One row per representation and continuous factor; ``objective`` is not used."""
+        return self.predict(fit, test, fit.continuous(), reference)
+
+    def predict(
+        self, fit: Representations, test: Representations, targets: Mapping[str, Tensor], reference: str | None
+    ) -> list[Row]:
+        """One row per representation and target: ``targets`` of the fit split, of the same name in ``test.factors``."""
         if len(fit) < 2 * self.folds:
             raise ValueError(f"{len(fit)} fit samples: must be >= 2 * folds = {2 * self.folds}")
         grid = Grid(
@@ -120,4 +127,4 @@ class KernelRidge(Predictor):
             chunk=self.chunk,
         )
         predict = partial(predict_kernel_ridge, grid=grid)
-        return predictor_rows(fit, test, fit.continuous(), reference, "r2", predict, _mean, r2_score)
+        return predictor_rows(fit, test, targets, reference, "r2", predict, _mean, r2_score)

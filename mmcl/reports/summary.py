@@ -11,6 +11,7 @@ from mmcl.reports.roles import role_of
 LINEAR = ("linear", "logistic")
 NONLINEAR = ("kernel_ridge", "mlp")
 INTERVENTION = "kernel_ridge_intervention"
+PREDICTORS = (*LINEAR, *NONLINEAR, INTERVENTION)
 LABELS = {
     "content": "content c",
     "style": "style s",
@@ -41,13 +42,14 @@ def summarise_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
     """The lines of a run's table, from rows of text or numbers.
 
     A modality's style and modality-specific factors are scored from that modality's own encoding, content from
-    every encoding; a line is the mean over them. ``results.csv`` has every encoding with every factor.
+    every encoding; a line is the mean over them. ``results.csv`` has every encoding with every factor. Evaluators that the
+    table has no column for are left out.
 
     Plain Python: on the few dozen rows of a run it is much faster than a data frame, and a sweep has hundreds of runs.
     """
     parts: dict[tuple[bool, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["split"] != "test" or row["metric"] not in ("r2", "accuracy"):
+        if row["split"] != "test" or row["evaluator"] not in PREDICTORS:
             continue
         role = role_of(str(row["target"]), str(row["representation"]))
         if role is not None:

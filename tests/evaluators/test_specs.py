@@ -14,13 +14,21 @@ import pytest
 import yaml
 
 import mmcl.evaluators
-from mmcl.evaluators import HeldoutLoss, KernelRidge, LinearRegression, LogisticRegression, MLPClassifier
+from mmcl.evaluators import (
+    DirectionRidge,
+    HeldoutLoss,
+    KernelRidge,
+    LinearRegression,
+    LogisticRegression,
+    MLPClassifier,
+)
 
 CONFIGS = Path(__file__).parents[2] / "conf" / "evaluator"
 EXPECTED = {
     "linear": ("linear", LinearRegression()),
     "kernel_ridge": ("kernel_ridge", KernelRidge()),
     "intervention": ("kernel_ridge_intervention", KernelRidge(interventions=["permute_content"])),
+    "directions": ("directions", DirectionRidge()),
     "logistic": ("logistic", LogisticRegression()),
     "mlp": ("mlp", MLPClassifier()),
     "heldout_loss": ("heldout_loss", HeldoutLoss()),
@@ -81,7 +89,7 @@ def test_bad_values_are_refused_by_field(spec: type, values: dict[str, Any], mes
         spec(**values)
 
 
-@pytest.mark.parametrize("module", ["base", "scores", "kernel_ridge", "classifiers"])
+@pytest.mark.parametrize("module", ["base", "scores", "kernel_ridge", "classifiers", "directions"])
 def test_doctests(module: str) -> None:
     result = doctest.testmod(
         importlib.import_module(f"mmcl.evaluators.{module}"), extraglobs={"torch": __import__("torch")}
