@@ -5,12 +5,26 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXPERIMENT ?= numerical/quick
 SEED ?= 0
+# A paper's items: laptop or paper; who starts the runs (hydra/launcher: local, slurm, slurm_gpus, basic).
+SCALE ?= laptop
+LAUNCHER ?= local
+PAPER := $(if $(filter paper,$(SCALE)),paper/)
+ITEMS := table1 table4 figure5 figure6 figure7a figure8
+# Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
+SWEEPS_figure5 := figure5a figure5b figure5c
+SWEEPS_figure6 := figure6ab figure6cd
+REPORTS_table1 := table1a table1b
+REPORTS_table4 := table4b
+REPORTS_figure5 := figure5a figure5b figure5c
+REPORTS_figure6 := figure6a figure6b figure6c figure6d
+CURVES_figure6 := loss
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-browser-deps test-slurm lint bench lock clean
+.PHONY: $(ITEMS) help setup run test test-slow test-browser-deps test-slurm lint bench lock clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@grep -E '^[a-z$$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^\$$\(ITEMS\)/ITEM/; s/:.*## /\t/' | expand -t 20
+	@echo "ITEM: $(ITEMS)"
 
 setup: $(STAMP)  ## make .venv and install the versions in requirements.lock (UV=1: with uv)
 
@@ -26,6 +40,12 @@ $(STAMP): pyproject.toml requirements.lock
 
 run: $(STAMP)  ## train and evaluate one run: make run [EXPERIMENT=numerical/quick] [SEED=0]
 	$(BIN)/python train.py experiment=$(EXPERIMENT) seed=$(SEED)
+
+# docs/reproduce.md. The same command again goes on where it was stopped.
+$(ITEMS): $(STAMP)  ## an item of a paper, from its runs to its table and figure: make table1 [SCALE=paper] [LAUNCHER=slurm]
+	for sweep in $(or $(SWEEPS_$@),$@); do $(BIN)/python train.py -m sweep=$(PAPER)$$sweep hydra/launcher=$(LAUNCHER) || exit; done
+	$(BIN)/mmcl collect multirun/$(PAPER)$@ -o results/$(PAPER)$@ $(addprefix --curve ,$(CURVES_$@))
+	for report in $(or $(REPORTS_$@),$@); do $(BIN)/mmcl report $$report results/$(PAPER)$@ || exit; done
 
 test: $(STAMP)  ## the fast tests
 	$(BIN)/python -m pytest -q

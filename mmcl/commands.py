@@ -58,6 +58,10 @@ def main() -> None:
     )
     made.add_argument("--output", "-o", type=Path, help="folder to write into; default: the sweep's own")
     made.add_argument("--allow-mixed", action="store_true", help="take runs of several commits")
+    made.add_argument(
+        "--curve", action="append", default=[], metavar="NAME",
+        help="a logged value, such as loss, whose learning curves to write into curves.csv; several times: several",
+    )  # fmt: skip
 
     made = add("dashboard", _dashboard, "a sweep as one HTML file, also while it runs")
     add_sweep(made)
@@ -180,7 +184,7 @@ def _collect(arguments: argparse.Namespace) -> None:
     from mmcl.reports.collect import collect
 
     sources, output = arguments.sources, arguments.output
-    found = collect(sources)
+    found = collect(sources, arguments.curve)
     one_sweep = len(sources) == 1 and not (sources[0] / "manifest.json").exists()
     if output is None and not one_sweep:
         raise UserError(

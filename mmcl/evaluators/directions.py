@@ -106,7 +106,9 @@ class DirectionRidge(KernelRidge):
                 targets[target], scored[target] = y, y_test
                 strength = float(found.strength[i - 1])
                 rows.append(
-                    Row("test", representation, target, metric, strength, None, None, n_fit=len(fit), n_test=0)
+                    Row(
+                        "test", representation, target, metric, strength, None, None, n_fit=len(fit), n_test=0
+                    )
                 )
         if not targets:
             return []
@@ -126,4 +128,10 @@ def _blocks(factors: Mapping[str, Tensor]) -> Iterator[tuple[str, str, str, str,
         return
     for view, y in styles.items():
         others = torch.cat([other for name, other in styles.items() if name != view], dim=1)
-        yield f"style_cc{{}}.{view}", f"style.{view}", "canonical_correlation", view, canonical_directions(y, others)
+        yield (
+            f"style_cc{{}}.{view}",
+            f"style.{view}",
+            "canonical_correlation",
+            view,
+            canonical_directions(y, others),
+        )

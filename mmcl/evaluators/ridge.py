@@ -114,7 +114,11 @@ class KernelRidge(Predictor):
         return self.predict(fit, test, fit.continuous(), reference)
 
     def predict(
-        self, fit: Representations, test: Representations, targets: Mapping[str, Tensor], reference: str | None
+        self,
+        fit: Representations,
+        test: Representations,
+        targets: Mapping[str, Tensor],
+        reference: str | None,
     ) -> list[Row]:
         """One row per representation and target: ``targets`` of the fit split, of the same name in ``test.factors``."""
         if len(fit) < 2 * self.folds:

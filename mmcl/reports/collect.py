@@ -1,4 +1,7 @@
-"""Many runs as two tidy tables, ``results.csv`` and ``runs.csv``, and an audit of what is not in them."""
+"""Many runs as two tidy tables, ``results.csv`` and ``runs.csv``, and an audit of what is not in them.
+
+Learning curves are a third table, ``curves.csv``, of those that are asked for: they are long.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from mmcl.records.files import read_csv, write_csv
 from mmcl.records.manifest import code_states
 from mmcl.records.sweep import State, SweepRun, read_sweep
 from mmcl.reports.configs import REMOVED, canonical, parse_overrides, read_config, sort_key, text
+from mmcl.reports.curves import read_metrics, thin
+from mmcl.reports.spec import near
 
 FACTS = (
     "wall_s",
@@ -34,23 +39,28 @@ FACTS = (
 """The columns of ``runs.csv`` that are neither ``run_key``, ``state`` and ``seed`` nor config values."""
 
 
+CURVE_COLUMNS = ("run_key", "name", "step", "value")
+
+
 @dataclass(frozen=True)
 class Collection:
     """What was collected, before it is written.
 
     ``results``: all rows of all finished runs; ``runs``: a line for each run, finished or not; ``columns`` of the two;
-    ``audit``: lines for people; ``mixed``: why the runs should not be one table, or ``None``.
+    ``curves``: points of the finished runs' learning curves; ``audit``: lines for people; ``mixed``: why the runs
+    should not be one table, or ``None``.
     """
 
     results: list[dict[str, str]]
     result_columns: list[str]
     runs: list[dict[str, Any]]
     run_columns: list[str]
+    curves: list[dict[str, Any]]
     audit: list[str]
     mixed: str | None
 
     def write(self, output: Path) -> None:
-        """Write ``results.csv`` and ``runs.csv`` into ``output``.
+        """Write ``results.csv`` and ``runs.csv`` into ``output``, and ``curves.csv`` if there are any.
 
         Raises:
             OSError: it cannot be written; each file is whole or as it was.
@@ -58,13 +68,17 @@ class Collection:
         output.mkdir(parents=True, exist_ok=True)
         write_csv(output / "results.csv", self.result_columns, self.results)
         write_csv(output / "runs.csv", self.run_columns, self.runs)
+        if self.curves:
+            write_csv(output / "curves.csv", CURVE_COLUMNS, self.curves)
+        else:
+            (output / "curves.csv").unlink(missing_ok=True)  # of an earlier collection, perhaps of other runs
 
 
-def collect(sources: Sequence[Path]) -> Collection:
-    """Read a sweep's folder, or finished run directories named one by one.
+def collect(sources: Sequence[Path], curves: Sequence[str] = ()) -> Collection:
+    """Read a sweep's folder, or finished run directories named one by one; ``curves``: names of logged values to keep.
 
     Raises:
-        UserError: no run there, a named run that is not finished, or a damaged file.
+        UserError: no run there, a named run that is not finished, a curve that no run logged, or a damaged file.
     """
     if len(sources) == 1 and not (sources[0] / "manifest.json").exists():
         runs = read_sweep(sources[0]).runs
@@ -99,7 +113,8 @@ def collect(sources: Sequence[Path]) -> Collection:
         }
         for run in runs
     ]
-    rows, row_columns = _results([run for run in runs if run.state is State.done])
+    done = [run for run in runs if run.state is State.done]
+    rows, row_columns = _results(done)
     for row in rows:
         row.update({name: configs[row["run_key"]].get(name, "") for name in varying})
     return Collection(
@@ -107,6 +122,7 @@ def collect(sources: Sequence[Path]) -> Collection:
         result_columns=[*row_columns, *varying],
         runs=lines,
         run_columns=["run_key", "state", "seed", *varying, *FACTS, *constant],
+        curves=_curves(done, curves),
         audit=_audit(runs, known, {_key(run): _values(configs[_key(run)], varying) for run in runs}),
         mixed=_mixed_commits(runs),
     )
@@ -220,6 +236,27 @@ def _results(runs: Sequence[SweepRun]) -> tuple[list[dict[str, str]], list[str]]
             columns.update(dict.fromkeys(rows[0]))
         everything += rows
     return everything, list(columns)
+
+
+def _curves(runs: Sequence[SweepRun], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The points of the curves ``names``, at most :data:`mmcl.reports.curves.POINTS` of each run, evenly spaced."""
+    rows = []
+    for run in runs if names else ():
+        try:
+            logged = read_metrics(run.run_dir / "metrics.csv")
+        except ValueError as error:
+            raise UserError(f"{run.run_dir}: {error}; copy the file of the original run") from None
+        for name in names:
+            values = logged.get(name, {})
+            rows += [
+                {"run_key": _key(run), "name": name, "step": step, "value": values[step]}
+                for step in thin(sorted(values))
+            ]
+        if absent := [name for name in names if name not in logged]:
+            raise UserError(
+                f"{run.run_dir}: logged no curve {absent[0]}; {near(absent[0], sorted(logged), 'there are')}"
+            )
+    return rows
 
 
 def _audit(runs: Sequence[SweepRun], known: bool, values: Mapping[str, str]) -> list[str]:

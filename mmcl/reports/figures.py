@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from mmcl.reports.cells import Cell, Grid, centre, std
@@ -15,8 +16,10 @@ OURS, PAPER = "#2171b5", "#d94801"
 COLOURS = ("#2171b5", "#d94801", "#238b45", "#6a51a3", "#737373", "#a63603", "#08519c", "#006d2c")
 
 
-def draw(grid: Grid, spec: Spec) -> Figure:
-    """The figure of ``spec.figure.kind``, of the columns that show scores."""
+def draw(grid: Grid, spec: Spec, curves: pd.DataFrame | None = None) -> Figure:
+    """The figure of ``spec.figure.kind``: of the columns that show scores, or of ``curves`` where they are given."""
+    if curves is not None:
+        return _curves(grid, spec, curves)
     shown = [j for j, column in enumerate(grid.columns) if column.run is None and column.score == "value"]
     shown = shown or list(range(len(grid.columns)))
     if spec.figure.kind == "lines":
@@ -133,6 +136,26 @@ def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel(spec.figure.label)
     _finish(figure, axes, spec, ", ".join(c for c in spec.rows.by if c != spec.figure.x))
+    return figure
+
+
+def _curves(grid: Grid, spec: Spec, curves: pd.DataFrame) -> Figure:
+    """A learning curve for each row: the mean over its runs at each step, and a band of ± std."""
+    figure = Figure(figsize=(6.0, 3.9), layout="constrained")
+    axis = figure.subplots()
+    for i, row in enumerate(grid.rows):
+        keys = {score.run_key for j in range(len(grid.columns)) for score in grid.cells[i, j].scores}
+        points = curves[curves.run_key.isin(keys)].groupby("step").value
+        middle, width = points.mean(), points.std(ddof=1).fillna(0.0)
+        colour = COLOURS[i % len(COLOURS)]
+        axis.plot(middle.index, middle, color=colour, linewidth=1.2, label=row.label)
+        axis.fill_between(middle.index, middle - width, middle + width, color=colour, alpha=0.2, linewidth=0)
+    axis.set_xlabel(spec.figure.x_label or "step")
+    axis.set_ylabel(spec.figure.label)
+    if spec.figure.limits:
+        axis.set_ylim(*spec.figure.limits)
+    axis.spines[["top", "right"]].set_visible(False)
+    _finish(figure, [axis], spec, spec.rows.label)
     return figure
 
 

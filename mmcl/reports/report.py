@@ -53,15 +53,15 @@ class Report:
 def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_nan: bool = False) -> Report:
     """The report ``name`` (in ``conf/report``, or a path) of what was collected in ``folder``.
 
-    Reads ``results.csv`` and ``runs.csv`` there, never a run's directory. The same files make the same
-    bytes.
+    Reads ``results.csv`` and ``runs.csv`` there, and ``curves.csv`` for learning curves, never a run's directory. The
+    same files make the same bytes.
 
     Raises:
         UserError: the spec or an input is at fault, or a cell is not as the spec expects.
     """
     path = find_spec(name)
     spec = read_spec(path)
-    inputs = read_inputs(folder)
+    inputs = read_inputs(folder, spec.figure.curve)
     grid = make_grid(inputs, spec, allow_missing=allow_missing, allow_nan=allow_nan)
     used = inputs.runs[inputs.runs.run_key.isin(grid.run_keys)]
     commits = sorted({commit for key in used.run_key for commit in inputs.commits[key]})
@@ -74,7 +74,7 @@ def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_n
         "table.csv": table_csv(grid, spec).encode(),
     }
     if spec.figure.kind != "none":
-        figure = draw(grid, spec)
+        figure = draw(grid, spec, inputs.curves)
         files |= {"figure.pdf": pdf(figure), "figure.png": png(figure)}
     command = shlex.join(["mmcl", "report", name, str(folder), *flags])
     sources = _sources(command, path, inputs, grid, commits, dirty)

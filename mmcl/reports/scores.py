@@ -14,7 +14,7 @@ import pandas as pd
 
 from mmcl.errors import UserError
 from mmcl.records.keys import decides, owner
-from mmcl.reports.collect import FACTS
+from mmcl.reports.collect import CURVE_COLUMNS, FACTS
 from mmcl.reports.configs import canonical_of, train_command
 from mmcl.reports.roles import role_of
 from mmcl.reports.spec import Spec, near
@@ -27,13 +27,15 @@ SIZES = ("n_fit", "n_test")
 class Inputs:
     """What was collected, all of it as text.
 
-    ``results``: a row for each score; ``runs``: a line for each run; ``sha256`` of each file by name.
+    ``results``: a row for each score; ``runs``: a line for each run; ``sha256`` of each file by name; ``curves``: the
+    points of learning curves, if they were asked for.
     """
 
     folder: Path
     results: pd.DataFrame
     runs: pd.DataFrame
     sha256: Mapping[str, str]
+    curves: pd.DataFrame | None = None
 
     @property
     def config_columns(self) -> list[str]:
@@ -64,19 +66,22 @@ class Inputs:
             ) from None
 
 
-def read_inputs(folder: Path) -> Inputs:
-    """What ``mmcl collect`` wrote into ``folder``.
+def read_inputs(folder: Path, curve: str = "") -> Inputs:
+    """What ``mmcl collect`` wrote into ``folder``; with ``curve`` the learning curves of that name too.
 
     Raises:
         UserError: a file is missing or damaged, or the two tables are not of one collection.
     """
     contents = {}
-    for name in ("results.csv", "runs.csv"):
+    for name in ("results.csv", "runs.csv", *(["curves.csv"] if curve else [])):
         path = folder / name
         try:
             contents[name] = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            raise UserError(f"{path}: no such file; make it first: mmcl collect {folder}") from None
+            more = f" --curve {curve}" if name == "curves.csv" else ""
+            raise UserError(
+                f"{path}: no such file; make it first: mmcl collect {folder}{more}"
+            ) from None
     tables = {name: _table(folder / name, content) for name, content in contents.items()}
     results, runs = tables["results.csv"], tables["runs.csv"]
     for name, needed in (("results.csv", ("target", "representation", *NUMBERS)), ("runs.csv", ("state",))):
@@ -95,7 +100,21 @@ def read_inputs(folder: Path) -> Inputs:
         results,
         runs,
         {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        _curves(folder / "curves.csv", tables["curves.csv"], curve) if curve else None,
     )
+
+
+def _curves(path: Path, table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The points of the curves ``name``, their ``step`` and ``value`` as numbers."""
+    if list(table.columns) != list(CURVE_COLUMNS):
+        raise UserError(f"{path}: its columns are not {', '.join(CURVE_COLUMNS)}; collect again")
+    part = table[table.name.eq(name)]
+    if part.empty:
+        raise UserError(f"{path}: no curve {name}; {near(name, sorted(set(table.name)), 'there are')}")
+    try:
+        return part.assign(step=part.step.astype(int), value=part.value.astype(float))
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; collect again") from None
 
 
 def _table(path: Path, content: bytes) -> pd.DataFrame:

@@ -22,7 +22,7 @@ STATISTICS = ("mean_std", "mean", "median", "median_range", "min", "max")
 SCORES = ("value", "chance", "ceiling", "excess")
 WORST = ("min", "max", "abs", "none")
 LAYOUTS = ("cells", "seeds")
-FIGURES = ("points", "bars", "lines", "none")
+FIGURES = ("points", "bars", "lines", "curves", "none")
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,15 @@ class Paper:
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """``x``: the swept column of ``lines``, printed as ``x_label``; the scores' axis has ``label``, ``limits``."""
+    """What is drawn.
+
+    ``x``: the swept column of ``lines``, printed as ``x_label``. ``curve``: the logged value of ``curves``, over steps.
+    The other axis has ``label`` and ``limits``.
+    """
 
     kind: str
     x: str | None
+    curve: str
     x_label: str
     label: str
     limits: tuple[float, float] | None
@@ -311,7 +316,7 @@ def _paper(value: Any, rows: Axis, columns: Axis) -> Paper:
 
 
 def _figure(value: Any, rows: Axis) -> FigureSpec:
-    node = _mapping(value, "figure", ("kind", "x", "x_label", "label", "limits"))
+    node = _mapping(value, "figure", ("kind", "x", "x_label", "curve", "label", "limits"))
     kind = _choice(node.get("kind", "points"), "figure.kind", FIGURES)
     x = node.get("x")
     if kind == "lines":
@@ -319,6 +324,11 @@ def _figure(value: Any, rows: Axis) -> FigureSpec:
             raise UserError(f"figure.x={x}: must be one of rows.by: {', '.join(rows.by)}")
     elif x is not None:
         raise UserError(f"figure.x={x}: only figures of kind lines have one; leave it out")
+    curve = _string(node.get("curve", ""), "figure.curve")
+    if (kind == "curves") != bool(curve):
+        raise UserError(
+            f"figure.curve={curve!r}: figures of kind curves name a logged value, such as loss; others none"
+        )
     x_label = _string(node.get("x_label", x or ""), "figure.x_label")
     limits = node.get("limits")
     if limits is not None:
@@ -328,7 +338,7 @@ def _figure(value: Any, rows: Axis) -> FigureSpec:
         if low >= high:
             raise UserError(f"figure.limits={limits!r}: the first must be less than the second")
         limits = (low, high)
-    return FigureSpec(kind, x, x_label, _string(node.get("label", "value"), "figure.label"), limits)
+    return FigureSpec(kind, x, curve, x_label, _string(node.get("label", "value"), "figure.label"), limits)
 
 
 def _mapping(value: Any, where: str, allowed: Collection[str] | None = None) -> Mapping[str, Any]:

@@ -42,8 +42,8 @@ def summarise_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
     """The lines of a run's table, from rows of text or numbers.
 
     A modality's style and modality-specific factors are scored from that modality's own encoding, content from
-    every encoding; a line is the mean over them. ``results.csv`` has every encoding with every factor. Evaluators that the
-    table has no column for are left out.
+    every encoding; a line is the mean over them. ``results.csv`` has every encoding with every factor. Evaluators that
+    the table has no column for are left out.
 
     Plain Python: on the few dozen rows of a run it is much faster than a data frame, and a sweep has hundreds of runs.
     """

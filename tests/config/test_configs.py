@@ -11,9 +11,8 @@ from mmcl.config.targets import resolve_target
 from mmcl.records.keys import run_key
 
 
-
 def override(group, path):
-    """What chooses the file ``path`` of ``group``: ``data=numerical``; of a group within it, ``data/dependence=causal``."""
+    """What chooses a file of ``group``: ``data=numerical``, or of a group within it ``data/dependence=causal``."""
     choice = path.relative_to(CONF / group).with_suffix("")
     if path.read_text().startswith(f"# @package {group}\n"):
         return f"{group}/{choice.parent}={choice.name}"

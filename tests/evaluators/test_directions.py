@@ -90,7 +90,9 @@ def test_an_encoding_scores_high_on_the_directions_that_it_holds_and_on_no_other
     for view in ("x1", "x2"):
         assert rows["r2", "content_pc1", view].value > 0.98
         assert max(rows["r2", f"content_pc{i}", view].value for i in (2, 3)) < 0.05
-        assert rows["r2", f"style_cc1.{view}", view].value > 0.95  # the first direction is nearly the first component
+        assert (
+            rows["r2", f"style_cc1.{view}", view].value > 0.95
+        )  # the first direction is nearly the first component
         assert rows["r2", f"style_cc2.{view}", view].value < 0.1
         assert rows["r2", "content_pc1", view].ceiling > 0.98
         assert rows["r2", f"style_cc1.{view}", view].ceiling < 0.05
