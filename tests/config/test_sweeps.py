@@ -1,0 +1,56 @@
+"""The sweeps that ship: their jobs are valid, and the paper's are to its letter."""
+
+import pytest
+
+from mmcl.config.compose import CONF, compose_hydra, compose_one, expand
+from mmcl.config.schema import validate_train
+
+SWEEPS = sorted(
+    str(path.relative_to(CONF / "sweep").with_suffix("")) for path in (CONF / "sweep").rglob("*.yaml")
+)
+STEPS = {"figure5a": 600_000, "figure5b": 600_000, "figure5c": 3_000_000, "figure8": 3_000_000}
+"""Daunhawer et al. (2023), B.2; 300,000 everywhere else (Table 2a)."""
+
+
+def jobs(sweep):
+    return expand([*compose_hydra("train", [f"sweep={sweep}"]).params, f"sweep={sweep}"])
+
+
+def config(job):
+    return validate_train(compose_one("train", job))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_the_first_and_the_last_job_are_valid_and_two_runs(sweep):
+    found = jobs(sweep)
+    first, last = config(found[0]), config(found[-1])
+    assert first.run_key != last.run_key
+    assert first.run.name == last.run.name
+    assert "/" not in first.run.name or first.run.name.startswith("paper/")
+
+
+@pytest.mark.parametrize("sweep", [s for s in SWEEPS if s.startswith("paper/")])
+def test_the_papers_scale_is_the_papers(sweep):
+    item = sweep.removeprefix("paper/")
+    found = config(jobs(sweep)[0])
+    assert found.run.batch_size == 6144
+    assert found.trainer.max_steps == STEPS.get(item, 300_000)
+    assert (found.trainer.gradient_clip_val, found.optimizer.lr) == (2.0, 1e-4)
+    assert found.encoder.widths == [10, 50, 50, 50, 50, 10]
+    assert found.loss.norm_penalty == 0
+    assert found.run.evaluation.n_fit == 20480
+    # What varies at the paper's scale varies at the laptop's, in the same world.
+    keys = [{o.partition("=")[0] for o in jobs(name)[0]} for name in (item, sweep)]
+    assert keys[0] == keys[1]
+    assert found.resolved["data"].keys() == config(jobs(item)[0]).resolved["data"].keys()
+
+
+def test_table_1_is_two_settings_of_five_rows_and_encoders_are_shared_where_the_mixing_is():
+    rows = set()
+    for job in jobs("table1"):
+        data = config(job).data
+        assert config(job).encoder.shared is data.shared_mixing
+        assert data.modality_specific_sizes == ([0, 0] if data.shared_mixing else [5, 5])
+        rows.add((data.shared_mixing, data.style_change_prob, data.statistical, data.causal))
+    dependence = [(1.0, False, False), *((0.75, s, c) for s in (False, True) for c in (False, True))]
+    assert rows == {(shared, *row) for shared in (False, True) for row in dependence}
