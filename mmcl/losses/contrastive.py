@@ -2,12 +2,12 @@
 
 For anchors ``h1`` and their partners ``h2`` (row i of both from sample i), one direction is
 
-    l_i = - sim(h1_i, h2_i) / tau + log sum_{c in C_i} exp( sim(h1_i, c) / tau )  [ - log |C_i| ]
+    l_i = - w sim(h1_i, h2_i) / tau + log sum_{c in C_i} exp( sim(h1_i, c) / tau )  [ - log |C_i| ]
 
-where the candidates C_i depend on ``negatives`` (below) and hold the positive h2_i or not, and the bracket
-makes the sum a mean (``candidate_reduction``). With the ``joint`` normaliser the second term is that of all
-anchors together, log sum_i sum_{c in C_i} [ - log sum_i |C_i| ]: it normalises a density of pairs, where
-``conditional`` normalises the density of h2 given h1.
+where the candidates C_i depend on ``negatives`` (below) and hold the positive h2_i or not, and the bracket makes the
+sum a mean (``candidate_reduction``). The weight w of the alignment is 1 in the papers. With the ``joint`` normaliser
+the second term is that of all anchors together, log sum_i sum_{c in C_i} [ - log sum_i |C_i| ]: it normalises a
+density of pairs, where ``conditional`` normalises the density of h2 given h1.
 
 Eq. 2 of Daunhawer et al. (2023, "Identifiability results for multimodal contrastive learning") is ``cross``
 with the positive, sums over the batch and the candidates, one direction; Eq. 4 is the mean of both. Of
@@ -91,6 +91,7 @@ def contrastive_pair(
     reduction: Reduction = Reduction.mean,
     candidate_reduction: Reduction = Reduction.mean,
     normaliser: Normaliser = Normaliser.conditional,
+    alignment_weight: float = 1.0,
     tile: int | None = None,
 ) -> Tensor:
     """The loss of one pair of modalities (formula at the head of this module).
@@ -111,17 +112,18 @@ def contrastive_pair(
         candidate_reduction: over the candidates; |C_i| is K - 1 (``cross``, ``within``), M (``within_fresh``) or
             2K - 2 (``both``), plus 1 with the positive.
         normaliser: see :class:`Normaliser`.
+        alignment_weight: w > 0 of the positive's term, but not where the positive stands among the candidates.
         tile: rows and columns of pairs held in memory at a time, >= 1 (see :mod:`mmcl.losses.pairs`); ``None``
             chooses. It decides memory and time, not the value.
 
     Returns:
         Scalar, in float32 (float64 if an input is), also under autocast. With ``cross``, the positive in the
-        denominator, means and weights that sum to 2 it is at least -log K.
+        denominator, means, weights that sum to 2 and w = 1 it is at least -log K.
 
     Raises:
         ValueError: for other than two ``(K, D)`` matrices of one shape; K = 1 where negatives come from the
-            same batch; a missing or misshapen fresh batch for ``within_fresh``; a temperature or exponent
-            that is not positive and finite; a negative weight, or none.
+            same batch; a missing or misshapen fresh batch for ``within_fresh``; a temperature, exponent or
+            weight of the alignment that is not positive and finite; a direction's negative weight, or none.
 
     A fresh batch that is not needed is ignored.
 
@@ -131,6 +133,7 @@ def contrastive_pair(
     """
     check_encodings({"h1": h1, "h2": h2})
     require_positive("lp_exponent", lp_exponent)
+    require_positive("alignment_weight", alignment_weight)
     if not isinstance(temperature, Tensor):
         require_positive("temperature", temperature)
     if negatives is not Negatives.within_fresh and h1.shape[0] < 2:
@@ -195,7 +198,7 @@ def contrastive_pair(
             count = candidate_count(h1.shape[0], negatives, positive_in_denominator, fresh_rows)
             if normaliser is Normaliser.joint:
                 log_sums, count = log_sums.logsumexp(dim=0), count * h1.shape[0]
-            row_losses = log_sums - positive
+            row_losses = log_sums - alignment_weight * positive
             if candidate_reduction is Reduction.mean:
                 row_losses = row_losses - math.log(count)
             total = row_losses.mean() if reduction is Reduction.mean else row_losses.sum()
@@ -234,6 +237,7 @@ def contrastive_loss(
     reduction: Reduction = Reduction.mean,
     candidate_reduction: Reduction = Reduction.mean,
     normaliser: Normaliser = Normaliser.conditional,
+    alignment_weight: float = 1.0,
     tile: int | None = None,
 ) -> Tensor:
     """:func:`contrastive_pair`, averaged over all unordered pairs of two or more modalities.
@@ -265,6 +269,7 @@ def contrastive_loss(
             reduction=reduction,
             candidate_reduction=candidate_reduction,
             normaliser=normaliser,
+            alignment_weight=alignment_weight,
             tile=tile,
         )
         for first, second in unordered_pairs(z)
@@ -319,6 +324,8 @@ class Contrastive:
     * ``learned_temperature``: log tau becomes a parameter that starts at log ``temperature``,
     * ``temperature_min``, ``temperature_max``: 0 < min <= max, the range in which a learned tau is held; read
       only when it is learned,
+    * ``alignment_ramp``: fraction of training, in [0, 1], over which the weight of the alignment grows from 1 to
+      ``alignment_weight``, geometrically: ``alignment_weight ** min(1, t / alignment_ramp)`` at the fraction t,
     * ``norm_penalty``: lambda >= 0, adds lambda times the :func:`mean_squared_norm` of the encodings (times K
       under ``Reduction.sum``). Not in the papers; see :func:`mean_squared_norm` for what it does.
     * ``tile`` is not part of what a run is: it does not change the run key.
@@ -340,6 +347,8 @@ class Contrastive:
     reduction: Reduction = Reduction.mean
     candidate_reduction: Reduction = Reduction.mean
     normaliser: Normaliser = Normaliser.conditional
+    alignment_weight: float = 1.0
+    alignment_ramp: float = 0.0
     norm_penalty: float = 0.0
     tile: int | None = None
 
@@ -355,7 +364,9 @@ class Contrastive:
             ("normaliser", Normaliser),
         ):
             object.__setattr__(self, name, as_member(members, name, getattr(self, name)))
-        for name in ("lp_exponent", "temperature", "temperature_min", "temperature_max"):
+        ramp = self.alignment_ramp
+        require(0 <= ramp <= 1, "alignment_ramp", ramp, "in [0, 1]")
+        for name in ("lp_exponent", "temperature", "temperature_min", "temperature_max", "alignment_weight"):
             require_positive(name, getattr(self, name))
         require_weights(self.weight_second_given_first, self.weight_first_given_second)
         low, high = self.temperature_min, self.temperature_max
@@ -377,10 +388,12 @@ class Contrastive:
 class ContrastiveLoss(nn.Module):
     """:func:`contrastive_loss` with its options kept and its learned temperature.
 
-    ``forward(z, fresh=None)`` takes name -> ``(K, D)`` and gives a scalar.
+    ``forward(z, fresh=None)`` takes name -> ``(K, D)`` and gives a scalar. ``progress``: the fraction of training that
+    is done, which training sets; by default all of it.
     """
 
     log_temperature: nn.Parameter | None
+    progress: float = 1.0
 
     def __init__(self, spec: Contrastive) -> None:
         super().__init__()
@@ -396,6 +409,12 @@ class ContrastiveLoss(nn.Module):
             return self.spec.temperature
         tau = math.exp(self.log_temperature.item())
         return min(max(tau, self.spec.temperature_min), self.spec.temperature_max)
+
+    @property
+    def alignment_weight(self) -> float:
+        """w as used by the next forward pass."""
+        ramp = self.spec.alignment_ramp
+        return float(self.spec.alignment_weight ** (min(1.0, self.progress / ramp) if ramp else 1.0))
 
     def forward(self, z: Mapping[str, Tensor], fresh: Mapping[str, Tensor] | None = None) -> Tensor:
         """The scalar loss; errors as in :func:`contrastive_loss`."""
@@ -414,6 +433,7 @@ class ContrastiveLoss(nn.Module):
             reduction=spec.reduction,
             candidate_reduction=spec.candidate_reduction,
             normaliser=spec.normaliser,
+            alignment_weight=self.alignment_weight,
             tile=spec.tile,
         )
         if spec.norm_penalty == 0:

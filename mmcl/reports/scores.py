@@ -79,9 +79,7 @@ def read_inputs(folder: Path, curve: str = "") -> Inputs:
             contents[name] = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             more = f" --curve {curve}" if name == "curves.csv" else ""
-            raise UserError(
-                f"{path}: no such file; make it first: mmcl collect {folder}{more}"
-            ) from None
+            raise UserError(f"{path}: no such file; make it first: mmcl collect {folder}{more}") from None
     tables = {name: _table(folder / name, content) for name, content in contents.items()}
     results, runs = tables["results.csv"], tables["runs.csv"]
     for name, needed in (("results.csv", ("target", "representation", *NUMBERS)), ("runs.csv", ("state",))):

@@ -111,6 +111,8 @@ class ContrastiveModule(pl.LightningModule):
         plain = len(batches) > 1 and self.trainer.world_size == 1 and self.trainer.precision != "16-mixed"
         backward = torch.Tensor.backward if plain else self.manual_backward
         for batch, fresh in batches:
+            if hasattr(self.objective, "progress"):  # an objective that changes as training goes on
+                self.objective.progress = schedule.last_epoch / self._max_steps
             loss = self.loss(batch, fresh)
             # Lightning calls this method under autocast, which is for the forward pass only.
             with torch.autocast(self.device.type, enabled=False):

@@ -22,7 +22,7 @@ def similarity_of(a: Tensor, b: Tensor, kind: Similarity, p: float) -> Tensor:
 
 
 def one_direction(
-    h1, h2, fresh1, kind, p, tau, negatives, positive_in, reduction, candidate_reduction, normaliser
+    h1, h2, fresh1, kind, p, tau, negatives, positive_in, reduction, candidate_reduction, normaliser, weight
 ) -> Tensor:
     positives, sums, counts = [], [], []
     for i in range(len(h1)):
@@ -42,17 +42,20 @@ def one_direction(
         sums, counts = [sum(sums)] * len(h1), [sum(counts)] * len(h1)
     if candidate_reduction is Reduction.mean:
         sums = [total / count for total, count in zip(sums, counts, strict=True)]
-    summed = sum(torch.log(total) - positive for total, positive in zip(sums, positives, strict=True))
+    summed = sum(
+        torch.log(total) - weight * positive for total, positive in zip(sums, positives, strict=True)
+    )
     return summed / len(h1) if reduction is Reduction.mean else summed  # type: ignore[return-value]
 
 
 def naive_pair(
     h1, h2, fresh1, fresh2, *, similarity, lp_exponent, temperature, negatives, positive_in_denominator,
     weight_second_given_first, weight_first_given_second, reduction, candidate_reduction, normaliser,
+    alignment_weight,
 ) -> Tensor:  # fmt: skip
     rest = (
         similarity, lp_exponent, temperature, negatives, positive_in_denominator, reduction, candidate_reduction,
-        normaliser,
+        normaliser, alignment_weight,
     )  # fmt: skip
     forward = weight_second_given_first * one_direction(h1, h2, fresh1, *rest)
     backward = weight_first_given_second * one_direction(h2, h1, fresh2, *rest)

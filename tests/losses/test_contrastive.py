@@ -34,6 +34,7 @@ GRID = [
         "reduction": reduction,
         "candidate_reduction": candidate_reduction,
         "normaliser": normaliser,
+        "alignment_weight": 2.5 if weights is UNEVEN else 1.0,
     }
     for similarity, (
         temperature,
@@ -316,7 +317,7 @@ def test_one_row_is_fine_against_a_fresh_batch_and_one_sided_needs_one_fresh_mod
     ("field", "value"),
     [
         *itertools.product(
-            ("temperature", "lp_exponent", "temperature_min", "temperature_max"),
+            ("temperature", "lp_exponent", "temperature_min", "temperature_max", "alignment_weight"),
             (0.0, -1.0, math.nan, math.inf, "warm"),
         ),
         *itertools.product(
@@ -325,6 +326,7 @@ def test_one_row_is_fine_against_a_fresh_batch_and_one_sided_needs_one_fresh_mod
         *itertools.product(
             ("weight_second_given_first", "weight_first_given_second"), (-1.0, math.nan, math.inf, "more")
         ),
+        *itertools.product(("alignment_ramp",), (-0.1, 1.1, math.nan)),
         ("temperature_max", 0.001),
     ],
 )
@@ -455,3 +457,28 @@ def test_the_joint_loss_by_hand():
     for weights in (BOTH, SECOND_GIVEN_FIRST, FIRST_GIVEN_SECOND):
         found = contrastive_pair(h1, h2, normaliser=Normaliser.joint, **weights)
         assert found.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_weight_of_the_alignment_multiplies_the_positives_term_alone():
+    h1, h2, *_ = four()
+    alignment = (h1 - h2).square().sum(dim=1).mean() / 0.7
+    plain, heavy = (contrastive_pair(h1, h2, temperature=0.7, alignment_weight=w) for w in (1.0, 3.0))
+    assert heavy.item() == pytest.approx((plain + 2 * alignment).item())
+    # Aligned encodings pay nothing for it: what minimises the loss among them does not depend on the weight.
+    plain, heavy = (contrastive_pair(h1, h1, alignment_weight=w) for w in (1.0, 3.0))
+    assert heavy.item() == plain.item()
+
+
+def test_the_weight_grows_geometrically_over_its_part_of_training():
+    loss = Contrastive(alignment_weight=8.0, alignment_ramp=0.6).build()
+    assert loss.alignment_weight == 8.0  # what is not in training is at its end
+    seen = []
+    for loss.progress in (0.0, 0.2, 0.4, 0.6, 0.9):
+        seen.append(loss.alignment_weight)
+    assert seen == pytest.approx([1.0, 2.0, 4.0, 8.0, 8.0])
+    h1, h2, *_ = four()
+    loss.progress = 0.2
+    assert loss({"a": h1, "b": h2}).item() == contrastive_pair(h1, h2, alignment_weight=2.0).item()
+    constant = Contrastive(alignment_weight=8.0).build()
+    constant.progress = 0.0
+    assert constant.alignment_weight == 8.0

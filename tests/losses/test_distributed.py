@@ -48,7 +48,7 @@ def presets() -> dict[str, Any]:
 SPECS = presets() | {
     **{
         f"{n.name}, {m.name}": Contrastive(
-            negatives=n, normaliser=m, learned_temperature=True, norm_penalty=0.1
+            negatives=n, normaliser=m, learned_temperature=True, norm_penalty=0.1, alignment_weight=2.0
         )
         for n in Negatives
         for m in Normaliser
