@@ -13,13 +13,20 @@ from mmcl.reports.configs import plain, sort_key
 from mmcl.reports.spec import Spec, label_of
 
 OURS, PAPER = "#2171b5", "#d94801"
+MARKERS = ("o", "s", "^", "D", "v", "P")
 COLOURS = ("#2171b5", "#d94801", "#238b45", "#6a51a3", "#737373", "#a63603", "#08519c", "#006d2c")
 
 
-def draw(grid: Grid, spec: Spec, curves: pd.DataFrame | None = None) -> Figure:
-    """The figure of ``spec.figure.kind``: of the columns that show scores, or of ``curves`` where they are given."""
-    if curves is not None:
-        return _curves(grid, spec, curves)
+def draw(grid: Grid, spec: Spec, points: pd.DataFrame | None = None) -> Figure:
+    """The figure of ``spec.figure.kind``.
+
+    Of the columns that show scores; but ``curves`` is of ``points``, the points of learning curves, and ``scatter`` of
+    ``points``, the scores themselves.
+    """
+    if spec.figure.kind == "curves":
+        return _curves(grid, spec, points)
+    if spec.figure.kind == "scatter":
+        return _scatter(grid, spec, points)
     shown = [j for j, column in enumerate(grid.columns) if column.run is None and column.score == "value"]
     shown = shown or list(range(len(grid.columns)))
     if spec.figure.kind == "lines":
@@ -156,6 +163,34 @@ def _curves(grid: Grid, spec: Spec, curves: pd.DataFrame) -> Figure:
         axis.set_ylim(*spec.figure.limits)
     axis.spines[["top", "right"]].set_visible(False)
     _finish(figure, [axis], spec, spec.rows.label)
+    return figure
+
+
+def _scatter(grid: Grid, spec: Spec, scores: pd.DataFrame) -> Figure:
+    """Two metrics of one role against each other, a point for each run; a colour and marker for each row."""
+    panels = spec.figure.panels
+    figure = Figure(figsize=(1.0 + 3.8 * len(panels), 4.1), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axis, panel in zip(axes, panels, strict=True):
+        part = scores[scores.role.str.startswith(panel.roles) & scores.metric.isin([panel.x, panel.y])]
+        for i, row in enumerate(grid.rows):
+            of_row = part[part[list(spec.rows.by)].eq(list(row.at)).all(axis=1)]
+            wide = of_row.pivot_table(index=["run_key", "role"], columns="metric", values="value")
+            if {panel.x, panel.y} <= set(wide.columns):
+                axis.plot(
+                    wide[panel.x], wide[panel.y], MARKERS[i % len(MARKERS)], color=COLOURS[i % len(COLOURS)],
+                    markersize=5, alpha=0.75, markeredgewidth=0, label=row.label,
+                )  # fmt: skip
+        if panel.log:
+            axis.set_xscale("log")
+        axis.set_title(panel.title, fontsize=10)
+        axis.set_xlabel(panel.x_label)
+        if spec.figure.limits:
+            axis.set_ylim(*spec.figure.limits)
+        axis.axhline(0, color="#bdbdbd", linewidth=0.8, zorder=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel(spec.figure.label)
+    _finish(figure, axes, spec, spec.rows.label)
     return figure
 
 

@@ -14,7 +14,7 @@ from mmcl.reports.cells import Grid, make_grid
 from mmcl.reports.configs import load
 from mmcl.reports.figures import draw
 from mmcl.reports.image import pdf, png
-from mmcl.reports.scores import Inputs, read_inputs
+from mmcl.reports.scores import Inputs, joined, read_inputs
 from mmcl.reports.spec import Spec, find_spec, read_spec
 from mmcl.reports.tables import blocks, latex, markdown, notes, table_csv
 
@@ -74,7 +74,7 @@ def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_n
         "table.csv": table_csv(grid, spec).encode(),
     }
     if spec.figure.kind != "none":
-        figure = draw(grid, spec, inputs.curves)
+        figure = draw(grid, spec, joined(inputs, spec) if spec.figure.kind == "scatter" else inputs.curves)
         files |= {"figure.pdf": pdf(figure), "figure.png": png(figure)}
     command = shlex.join(["mmcl", "report", name, str(folder), *flags])
     sources = _sources(command, path, inputs, grid, commits, dirty)

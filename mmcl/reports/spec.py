@@ -22,7 +22,7 @@ STATISTICS = ("mean_std", "mean", "median", "median_range", "min", "max")
 SCORES = ("value", "chance", "ceiling", "excess")
 WORST = ("min", "max", "abs", "none")
 LAYOUTS = ("cells", "seeds")
-FIGURES = ("points", "bars", "lines", "curves", "none")
+FIGURES = ("points", "bars", "lines", "curves", "scatter", "none")
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,26 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A panel of ``scatter``: a point at the metrics ``x``, ``y`` of each role that begins with ``roles`` in each run.
+
+    ``log``: a logarithmic scale of x.
+    """
+
+    roles: str
+    x: str
+    y: str
+    x_label: str
+    title: str
+    log: bool
+
+
+@dataclass(frozen=True)
 class FigureSpec:
     """What is drawn.
 
     ``x``: the swept column of ``lines``, printed as ``x_label``. ``curve``: the logged value of ``curves``, over steps.
-    The other axis has ``label`` and ``limits``.
+    ``panels``: those of ``scatter``. The other axis has ``label`` and ``limits``.
     """
 
     kind: str
@@ -84,6 +99,7 @@ class FigureSpec:
     x_label: str
     label: str
     limits: tuple[float, float] | None
+    panels: tuple[Panel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -316,7 +332,7 @@ def _paper(value: Any, rows: Axis, columns: Axis) -> Paper:
 
 
 def _figure(value: Any, rows: Axis) -> FigureSpec:
-    node = _mapping(value, "figure", ("kind", "x", "x_label", "curve", "label", "limits"))
+    node = _mapping(value, "figure", ("kind", "x", "x_label", "curve", "panels", "label", "limits"))
     kind = _choice(node.get("kind", "points"), "figure.kind", FIGURES)
     x = node.get("x")
     if kind == "lines":
@@ -338,7 +354,35 @@ def _figure(value: Any, rows: Axis) -> FigureSpec:
         if low >= high:
             raise UserError(f"figure.limits={limits!r}: the first must be less than the second")
         limits = (low, high)
-    return FigureSpec(kind, x, curve, x_label, _string(node.get("label", "value"), "figure.label"), limits)
+    panels = _panels(node.get("panels", []))
+    if (kind == "scatter") != bool(panels):
+        raise UserError("figure.panels: figures of kind scatter have one or more; others none")
+    label = _string(node.get("label", "value"), "figure.label")
+    return FigureSpec(kind, x, curve, x_label, label, limits, panels)
+
+
+def _panels(value: Any) -> tuple[Panel, ...]:
+    if not isinstance(value, list):
+        raise UserError(f"figure.panels={value!r}: must be a list")
+    found = []
+    for i, item in enumerate(value):
+        where = f"figure.panels[{i}]"
+        node = _mapping(item, where, ("roles", "x", "y", "x_label", "title", "log"))
+        for key in ("roles", "x", "y"):
+            if key not in node:
+                raise UserError(f"{where}.{key}: missing; a panel needs {key}")
+        roles, x, y = (_string(node[key], f"{where}.{key}") for key in ("roles", "x", "y"))
+        found.append(
+            Panel(
+                roles,
+                x,
+                y,
+                _string(node.get("x_label", x), f"{where}.x_label"),
+                _string(node.get("title", roles), f"{where}.title"),
+                _boolean(node.get("log", False), f"{where}.log"),
+            )
+        )
+    return tuple(found)
 
 
 def _mapping(value: Any, where: str, allowed: Collection[str] | None = None) -> Mapping[str, Any]:
