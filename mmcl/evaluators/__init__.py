@@ -8,6 +8,7 @@ from mmcl.evaluators.online import linear_r2
 from mmcl.evaluators.ridge import KernelRidge, LinearRegression
 from mmcl.evaluators.run import BatchLike, run_evaluators
 from mmcl.evaluators.scores import r2_score
+from mmcl.evaluators.shared_dimension import SharedDimension
 
 __all__ = [
     "INTERVENTIONS",
@@ -22,6 +23,7 @@ __all__ = [
     "Objective",
     "Representations",
     "Row",
+    "SharedDimension",
     "linear_r2",
     "r2_score",
     "run_evaluators",

@@ -45,19 +45,23 @@ def principal_directions(y: Tensor) -> Directions:
     return Directions(mean, axes / scale, scale.square())
 
 
-def canonical_directions(a: Tensor, b: Tensor) -> Directions:
-    """The directions of ``a: (N, k)`` by their canonical correlation with ``b: (N, l)`` (Hotelling, 1936).
+def canonical_directions(a: Tensor, b: Tensor) -> tuple[Directions, Directions]:
+    """The directions of ``a: (N, k)`` and ``b: (N, l)`` by their canonical correlation (Hotelling, 1936), in pairs.
 
-    There are as many as the smaller of the two has: the others of ``a`` have no correlation with ``b`` at all.
+    There are as many as the smaller of the two has: the others have no correlation with the other side at all.
 
     >>> a = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
-    >>> [round(r, 6) for r in canonical_directions(a, a.roll(1, dims=1)).strength.tolist()]
+    >>> [round(r, 6) for r in canonical_directions(a, a.roll(1, dims=1))[0].strength.tolist()]
     [1.0, 1.0]
     """
-    mean, white_a, values, axes = _whiten(a)
-    white_b = _whiten(b)[1]
-    left, correlations, _ = torch.linalg.svd(white_a.mT @ white_b, full_matrices=False)
-    return Directions(mean, (axes / (values / len(a) ** 0.5)) @ left, correlations.clamp(max=1.0))
+    # Both from one decomposition: directions of equal correlation are in pairs only so.
+    sides = [_whiten(a), _whiten(b)]
+    left, correlations, right = torch.linalg.svd(sides[0][1].mT @ sides[1][1], full_matrices=False)
+    first, second = (
+        Directions(mean, (axes / (values / len(a) ** 0.5)) @ turn, correlations.clamp(max=1.0))
+        for (mean, _, values, axes), turn in zip(sides, (left, right.mT), strict=True)
+    )
+    return first, second
 
 
 def _whiten(y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -128,10 +132,5 @@ def _blocks(factors: Mapping[str, Tensor]) -> Iterator[tuple[str, str, str, str,
         return
     for view, y in styles.items():
         others = torch.cat([other for name, other in styles.items() if name != view], dim=1)
-        yield (
-            f"style_cc{{}}.{view}",
-            f"style.{view}",
-            "canonical_correlation",
-            view,
-            canonical_directions(y, others),
-        )
+        found, _ = canonical_directions(y, others)
+        yield f"style_cc{{}}.{view}", f"style.{view}", "canonical_correlation", view, found

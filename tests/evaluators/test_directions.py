@@ -40,13 +40,15 @@ def test_principal_directions_are_the_covariances_eigenvectors():
 def test_canonical_directions_against_the_covariances_closed_form():
     a = normals(3, 1) @ MIX
     b = a[:, :2] + normals(2, 2) * torch.tensor([0.5, 3.0])
-    found = canonical_directions(a, b)
+    found, other = canonical_directions(a, b)
     ab = torch.cov(torch.cat([a, b], dim=1).double().mT, correction=0)
     saa, sab, sbb = ab[:3, :3], ab[:3, 3:], ab[3:, 3:]
     squares = torch.linalg.eigvals(torch.linalg.solve(saa, sab @ torch.linalg.solve(sbb, sab.mT))).real
     assert torch.allclose(found.strength, squares.sort(descending=True).values[:2].sqrt(), atol=1e-8)
     z = coordinates(found, a)
     assert torch.allclose(covariance(z), torch.eye(2, dtype=torch.float64), atol=1e-10)
+    between = z.mT @ coordinates(other, b) / N
+    assert torch.allclose(between, torch.diag(found.strength), atol=1e-10)
     # The correlation of a coordinate with its best linear predictor from b is its canonical correlation.
     fitted = (b - b.mean(0)).double()
     fitted = fitted @ torch.linalg.lstsq(fitted, z).solution
@@ -59,7 +61,7 @@ def test_the_worlds_style_has_the_correlation_of_its_noise():
     model = LatentVariableModel(style_change_std=0.5, condition_ratio=0.5, condition_draws=100)
     batch = model.draw(torch.Generator().manual_seed(0)).sample(N, torch.Generator().manual_seed(1))
     expected = 1 / 1.25**0.5
-    found = canonical_directions(batch.factors["style.x1"], batch.factors["style.x2"]).strength
+    found = canonical_directions(batch.factors["style.x1"], batch.factors["style.x2"])[0].strength
     assert abs(float(found.mean()) - expected) < 4 * (1 - expected**2) / N**0.5
 
 

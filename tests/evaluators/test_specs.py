@@ -21,6 +21,7 @@ from mmcl.evaluators import (
     LinearRegression,
     LogisticRegression,
     MLPClassifier,
+    SharedDimension,
 )
 
 CONFIGS = Path(__file__).parents[2] / "conf" / "evaluator"
@@ -32,6 +33,7 @@ EXPECTED = {
     "logistic": ("logistic", LogisticRegression()),
     "mlp": ("mlp", MLPClassifier()),
     "heldout_loss": ("heldout_loss", HeldoutLoss()),
+    "shared_dimension": ("shared_dimension", SharedDimension()),
 }
 
 
@@ -80,6 +82,7 @@ def test_gammas_are_the_released_grid() -> None:
         (KernelRidge, {"folds": 1}, "folds=1: must be >= 2"),
         (KernelRidge, {"folds": 4, "n_fit": 7}, "n_fit=7: must be >= 2 \\* folds = 8"),
         (KernelRidge, {"chunk": 0}, "chunk=0"),
+        (SharedDimension, {"n_fit": 2}, "n_fit=2: must be >= 3"),
         (HeldoutLoss, {"batch_size": 1}, "batch_size=1"),
         (HeldoutLoss, {"n_test": 100}, "n_test=100: must be >= batch_size = 512"),
     ],
@@ -89,7 +92,9 @@ def test_bad_values_are_refused_by_field(spec: type, values: dict[str, Any], mes
         spec(**values)
 
 
-@pytest.mark.parametrize("module", ["base", "scores", "kernel_ridge", "classifiers", "directions"])
+@pytest.mark.parametrize(
+    "module", ["base", "scores", "kernel_ridge", "classifiers", "directions", "shared_dimension"]
+)
 def test_doctests(module: str) -> None:
     result = doctest.testmod(
         importlib.import_module(f"mmcl.evaluators.{module}"), extraglobs={"torch": __import__("torch")}
