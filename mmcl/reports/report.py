@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mmcl.records.files import write_bytes
 from mmcl.reports.cells import Grid, make_grid
 from mmcl.reports.configs import load
@@ -63,7 +65,9 @@ def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_n
     spec = read_spec(path)
     inputs = read_inputs(folder, spec.figure.curve)
     grid = make_grid(inputs, spec, allow_missing=allow_missing, allow_nan=allow_nan)
-    used = inputs.runs[inputs.runs.run_key.isin(grid.run_keys)]
+    # What is derived comes from other runs too.
+    keys = grid.run_keys if spec.derive == "none" else list(inputs.results.run_key)
+    used = inputs.runs[inputs.runs.run_key.isin(keys)].sort_values("run_key")
     commits = sorted({commit for key in used.run_key for commit in inputs.commits[key]})
     dirty = bool("dirty" in used and used.dirty.eq("true").any())
     tables, feet = blocks(grid, spec), notes(grid, spec, commits, dirty)
@@ -77,16 +81,15 @@ def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_n
         figure = draw(grid, spec, joined(inputs, spec) if spec.figure.kind == "scatter" else inputs.curves)
         files |= {"figure.pdf": pdf(figure), "figure.png": png(figure)}
     command = shlex.join(["mmcl", "report", name, str(folder), *flags])
-    sources = _sources(command, path, inputs, grid, commits, dirty)
+    sources = _sources(command, path, inputs, used, commits, dirty)
     files["sources.json"] = (json.dumps(sources, indent=2, ensure_ascii=False, default=str) + "\n").encode()
     return Report(spec, grid, files)
 
 
 def _sources(
-    command: str, path: Path, inputs: Inputs, grid: Grid, commits: list[str], dirty: bool
+    command: str, path: Path, inputs: Inputs, used: pd.DataFrame, commits: list[str], dirty: bool
 ) -> dict[str, Any]:
     """Where the numbers come from. No time of writing: a report that is made again is the same."""
-    used = inputs.runs[inputs.runs.run_key.isin(grid.run_keys)].sort_values("run_key")
     content = path.read_bytes()
     return {
         "command": command,

@@ -16,6 +16,7 @@ from mmcl.errors import UserError
 from mmcl.records.keys import decides, owner
 from mmcl.reports.collect import CURVE_COLUMNS, FACTS
 from mmcl.reports.configs import canonical_of, train_command
+from mmcl.reports.content_size import content_size_scores
 from mmcl.reports.roles import role_of
 from mmcl.reports.spec import Spec, near
 
@@ -139,6 +140,9 @@ def joined(inputs: Inputs, spec: Spec) -> pd.DataFrame:
     frame = inputs.results[[c for c in inputs.results.columns if c not in inputs.config_columns]].copy()
     for column in NUMBERS:
         frame[column] = [_number(inputs.folder, column, t) for t in frame[column]]
+    if spec.derive == "content_size":
+        derived = content_size_scores(frame, inputs.runs, inputs.config_columns)
+        frame = pd.concat([frame, derived], ignore_index=True)
     if spec.aggregate == "role":
         frame = _average_by_role(frame)
     scored = [c for c in frame.columns if c not in (*NUMBERS, *SIZES)]

@@ -18,6 +18,7 @@ from mmcl.reports.configs import HASHES, canonical_of, load, text
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "report"
 
 AGGREGATES = ("none", "role")
+DERIVED = ("none", "content_size")
 STATISTICS = ("mean_std", "mean", "median", "median_range", "min", "max")
 SCORES = ("value", "chance", "ceiling", "excess")
 WORST = ("min", "max", "abs", "none")
@@ -110,6 +111,7 @@ class Spec:
     title: str
     note: str
     filter: Mapping[str, tuple[str, ...]]
+    derive: str
     aggregate: str
     rows: Axis
     columns: Axis
@@ -174,6 +176,7 @@ KEYS = (
     "title",
     "note",
     "filter",
+    "derive",
     "aggregate",
     "rows",
     "columns",
@@ -218,6 +221,7 @@ def _spec(name: str, values: Any) -> Spec:
             str(key): _values(value, str(key))
             for key, value in _mapping(node.get("filter", {}), "filter").items()
         },
+        derive=_choice(node.get("derive", "none"), "derive", DERIVED),
         aggregate=_choice(node.get("aggregate", "none"), "aggregate", AGGREGATES),
         rows=rows,
         columns=columns,
