@@ -9,7 +9,7 @@ SEED ?= 0
 SCALE ?= laptop
 LAUNCHER ?= local
 PAPER := $(if $(filter paper,$(SCALE)),paper/)
-ITEMS := table1 table4 figure5 figure6 figure7a figure8
+ITEMS := table1 table4 figure5 figure6 figure7a figure8 content_size objectives
 # Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
 SWEEPS_figure5 := figure5a figure5b figure5c
 SWEEPS_figure6 := figure6ab figure6cd
