@@ -13,7 +13,8 @@ ITEMS := table1 table4 figure5 figure6 figure7a figure8 content_size objectives
 # Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
 SWEEPS_figure5 := figure5a figure5b figure5c
 SWEEPS_figure6 := figure6ab figure6cd
-REPORTS_table1 := table1a table1b table1_worlds table1_directions
+SWEEPS_table1 := table1 table1_symmetric
+REPORTS_table1 := table1a table1b table1_worlds table1_directions table1_symmetric
 REPORTS_table4 := table4b
 REPORTS_figure5 := figure5a figure5b figure5c
 REPORTS_figure6 := figure6a figure6b figure6c figure6d

@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "random": {"torch", "numpy"},
     "worlds": BASE | {"torch", "numpy", "scipy"},
     "encoders": BASE | {"torch"},
+    "theory": BASE | {"torch"},
     "losses": BASE | {"torch"},
     "evaluators": BASE | {"torch", "numpy", "sklearn"},
     "records": {"torch", "errors"},
