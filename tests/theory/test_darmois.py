@@ -84,12 +84,12 @@ def test_what_it_cannot_do_is_refused(content, covariance, message):
 
 
 def test_the_oracle_attains_zero_and_what_is_near_it_is_worse(world):
-    """The estimator's standard error at N samples is 0.02 (over 50 draws) and its bias at the cube's faces 0.05."""
+    """Over 20 draws of N samples the estimator has mean -0.06 (the faces of the cube bias it) and standard deviation 0.03."""
     batch = world.sample(N, generator(3))
     z = oracle(world, batch.views)
     assert float((z["x1"] - z["x2"]).abs().max()) < 1e-3  # float32 observations, inverted
     best = objective(z)
-    assert best == pytest.approx(0.0, abs=0.1)
+    assert best == pytest.approx(-0.06, abs=4 * 0.03)
     # A loss of entropy: values drawn together. An error of alignment: a little of style. A dimension that is left out.
     squeezed = {name: 0.5 + 0.8 * (u - 0.5) for name, u in z.items()}
     assert objective(squeezed) == pytest.approx(best - 3 * math.log(0.8), abs=1e-3)
