@@ -84,7 +84,7 @@ def test_what_it_cannot_do_is_refused(content, covariance, message):
 
 
 def test_the_oracle_attains_zero_and_what_is_near_it_is_worse(world):
-    """Over 20 draws of N samples the estimator has mean -0.06 (the faces of the cube bias it) and standard deviation 0.03."""
+    """Over 20 draws of N samples the estimator has mean -0.06 (the cube's faces bias it), standard deviation 0.03."""
     batch = world.sample(N, generator(3))
     z = oracle(world, batch.views)
     assert float((z["x1"] - z["x2"]).abs().max()) < 1e-3  # float32 observations, inverted
