@@ -1,10 +1,11 @@
 """Worlds: data-generating processes with known factors. Pure sampling, with a generator passed in."""
 
-from mmcl.worlds.base import Batch, FactorRole, World, world_hash
+from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole, World, world_hash
 from mmcl.worlds.classes import ClassValues, class_table
 from mmcl.worlds.covariance import wishart_cholesky
-from mmcl.worlds.latent_variable_model import INTERVENTIONS, LatentVariableModel, LatentVariableWorld, Process
+from mmcl.worlds.latent_variable_model import LatentVariableModel, LatentVariableWorld, Process
 from mmcl.worlds.mixing import InvertibleMLP, condition_threshold, draw_mixing
+from mmcl.worlds.shared_blocks import SharedBlocks, SharedBlocksWorld
 
 __all__ = [
     "INTERVENTIONS",
@@ -15,6 +16,8 @@ __all__ = [
     "LatentVariableModel",
     "LatentVariableWorld",
     "Process",
+    "SharedBlocks",
+    "SharedBlocksWorld",
     "World",
     "class_table",
     "condition_threshold",

@@ -10,7 +10,10 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-Role = Literal["content", "style", "modality_specific"]
+Role = Literal["content", "shared", "style", "modality_specific"]
+
+INTERVENTIONS = ("permute_content",)
+"""What ``World.sample`` may be asked to do to content before the mixing."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Batch:
 class FactorRole:
     """What a factor is in the generative process.
 
-    ``role``: 'content' (the same in every modality), 'style' (may change across modalities) or
-    'modality_specific'. ``modality``: the view whose factor it is; None for content, which all views share.
+    ``role``: 'content' (the same in every modality), 'shared' (the same in some), 'style' (may change across them)
+    or 'modality_specific'. ``modality``: the view whose factor it is; None for what several views share.
     ``classes``: the number of classes of each component of a discrete factor (chance accuracy is 1 /
     classes); None for a continuous one.
     """

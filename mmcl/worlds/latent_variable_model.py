@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require, require_choice
-from mmcl.worlds.base import Batch, FactorRole
+from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole
+from mmcl.worlds.checks import is_whole, require_cpu, require_mixing, require_whole
 from mmcl.worlds.classes import ClassValues, class_table
 from mmcl.worlds.covariance import wishart_cholesky
 from mmcl.worlds.mixing import InvertibleMLP, condition_threshold, draw_mixing
-
-INTERVENTIONS = ("permute_content",)
 
 
 class Process(Enum):
@@ -106,17 +105,17 @@ class LatentVariableModel:
         self._check_mixing()
 
     def _check_sizes_and_classes(self) -> None:
-        _require_whole("content_size", self.content_size, 1)
-        _require_whole("style_size", self.style_size, 0)
+        require_whole("content_size", self.content_size, 1)
+        require_whole("style_size", self.style_size, 0)
         sizes = self.modality_specific_sizes
         require(
             len(sizes) >= 2, "modality_specific_sizes", sizes, "a list of two or more sizes, one per modality"
         )
-        whole = all(_is_whole(size, 0) for size in sizes)
+        whole = all(is_whole(size, 0) for size in sizes)
         require(whole, "modality_specific_sizes", sizes, "a list of whole numbers >= 0")
         for block in ("content", "style", "modality_specific"):
             classes = getattr(self, f"{block}_classes")
-            good = classes is None or _is_whole(classes, 2)
+            good = classes is None or is_whole(classes, 2)
             require(good, f"{block}_classes", classes, "None (continuous) or a whole number >= 2")
         _require_member("class_values", self.class_values, ClassValues)
 
@@ -155,10 +154,7 @@ class LatentVariableModel:
             self.shared_mixing,
             f"False unless modality_specific_sizes={sizes} are equal",
         )
-        _require_whole("mixing_layers", self.mixing_layers, 1)
-        require(0 < self.mixing_slope <= 1, "mixing_slope", self.mixing_slope, "in (0, 1]")
-        require(0 < self.condition_ratio <= 1, "condition_ratio", self.condition_ratio, "in (0, 1]")
-        _require_whole("condition_draws", self.condition_draws, 1)
+        require_mixing(self)
 
     @property
     def modalities(self) -> list[str]:
@@ -178,7 +174,7 @@ class LatentVariableModel:
 
         Raises ``ValueError`` for a generator that is not on the CPU: a world must not depend on a device.
         """
-        _require_cpu(generator)
+        require_cpu(generator)
         state: dict[str, Tensor] = {}
         thresholds: dict[int, float] = {}
         for name, (layers, dim, _) in self._mixing_shapes().items():
@@ -353,8 +349,8 @@ class LatentVariableWorld:
 
         Raises ``ValueError`` for n < 1, another intervention, or a generator that is not on the CPU.
         """
-        _require_whole("n", n, 1)
-        _require_cpu(generator)
+        require_whole("n", n, 1)
+        require_cpu(generator)
         if intervention is not None:
             require_choice("intervention", intervention, INTERVENTIONS)
         # A caller's autocast must not reach the world, or the data would depend on the training's precision.
@@ -453,21 +449,6 @@ class LatentVariableWorld:
         return block if classes is None else self._tables[classes][block].flatten(1)
 
 
-def _is_whole(value: object, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _require_whole(name: str, value: object, low: int) -> None:
-    require(_is_whole(value, low), name, value, f"a whole number >= {low}")
-
-
 def _require_member(name: str, value: object, kind: type[Enum]) -> None:
     allowed = "one of " + ", ".join(str(member) for member in kind)
     require(isinstance(value, kind), name, value, allowed)
-
-
-def _require_cpu(generator: torch.Generator) -> None:
-    device = str(generator.device)
-    require(
-        generator.device.type == "cpu", "generator.device", device, "cpu, so that no draw depends on a device"
-    )
