@@ -36,6 +36,7 @@ def test_links_lead_somewhere():
         "docs/results.md",
         "results/numerical_quick/README.md",
         "docs/recipe.md",
+        "docs/reproduce.md",
         "docs/performance.md",
         "docs/wandb.md",
         "docs/slurm.md",
