@@ -15,7 +15,10 @@ def tables(text):
 @pytest.mark.parametrize(
     ("source", "page"),
     [
-        ("results/numerical_quick/report/numerical_quick/table.md", "README.md"),
+        ("results/table1/report/table1a/table.md", "README.md"),
+        ("results/table1/report/table1b/table.md", "README.md"),
+        ("results/table1/report/table1a/table.md", "results/table1/README.md"),
+        ("results/table1/report/table1b/table.md", "results/table1/README.md"),
         ("results/numerical_quick/report/numerical_quick/table.md", "results/numerical_quick/README.md"),
         ("benchmarks/results.md", "README.md"),
     ],
@@ -35,6 +38,7 @@ def test_links_lead_somewhere():
         "docs/extending.md",
         "docs/results.md",
         "results/numerical_quick/README.md",
+        "results/table1/README.md",
         "docs/recipe.md",
         "docs/reproduce.md",
         "docs/performance.md",
