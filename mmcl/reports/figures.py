@@ -209,7 +209,9 @@ def _finish(figure: Figure, axes: Sequence[Any], spec: Spec, legend: str = "") -
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        columns = min(4, len(handles))
+        # As many beside each other as fit: letters of this size are about a fifteenth of an inch wide.
+        fitting = int(15 * figure.get_figwidth() / (max(map(len, handles)) + 6))
+        columns = max(1, min(4, len(handles), fitting))
         figure.legend(
             handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8, frameon=False,
             title=legend or None, title_fontsize=8,
