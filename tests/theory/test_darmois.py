@@ -102,14 +102,14 @@ def test_the_oracle_attains_zero_and_what_is_near_it_is_worse(world):
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["align_max_ent", "sym_info_nce"])
 def test_no_trained_encoder_is_below_the_oracle(tmp_path, loss):
-    """Encoders into a cube of side 1, trained for two minutes, on fresh samples; they come near and stay above."""
+    """Encoders into a cube of side 1, trained for a minute, on fresh samples: nearer than untrained ones, and above."""
     config = validate_train(
         compose_one(
             "train",
             [
                 "experiment=numerical/quick", "data.content_size=3", "data.style_size=2",
                 "data.modality_specific_sizes=[1,1]", "data/dependence=independent_p75", f"loss={loss}",
-                "encoder.encoding_size=3", "encoder.bound=0.5", "trainer.max_steps=1500", "trainer.threads=2",
+                "encoder.encoding_size=3", "encoder.bound=0.5", "trainer.max_steps=1500", "trainer.threads=1",
                 "evaluator=[linear]", "evaluation.n_fit=512", "evaluation.n_test=512", "callbacks=[none]",
                 "loss.bandwidth=0.1" if loss == "align_max_ent" else "loss.temperature=0.02",
             ],
@@ -118,15 +118,20 @@ def test_no_trained_encoder_is_below_the_oracle(tmp_path, loss):
     train(config, tmp_path, [])
     world = config.data.restore(tensors.load(tmp_path / "world.pt"))
     module = make_module(config, world)
+
+    def value(views):
+        with torch.no_grad():
+            z = {name: h.double() + 0.5 for name, h in module.encoders(views).items()}
+        assert all(float(h.min()) >= 0 and float(h.max()) <= 1 for h in z.values())
+        return objective(z)
+
+    untrained = value(world.sample(N, generator(0)).views)
     module.encoders.load_state_dict(tensors.load(tmp_path / "encoders.pt")["encoders"])
     differences = []
     for seed in range(10):
         views = world.sample(N, generator(seed)).views
-        with torch.no_grad():
-            trained = {name: h.double() + 0.5 for name, h in module.encoders(views).items()}
-        assert all(float(h.min()) >= 0 and float(h.max()) <= 1 for h in trained.values())
-        differences.append(objective(trained) - objective(oracle(world, views)))
+        differences.append(value(views) - objective(oracle(world, views)))
     mean = sum(differences) / 10
     spread = math.sqrt(sum((d - mean) ** 2 for d in differences) / 9 / 10)
     assert mean - 4 * spread > 0
-    assert mean < 1
+    assert mean < untrained / 2
