@@ -135,11 +135,11 @@ def content_size_scores(scores: pd.DataFrame, runs: pd.DataFrame, config: Sequen
     for column in (SIZE, TRUTH):
         if column not in config:
             raise UserError(f"derive: content_size: the runs have no {column}; leave derive out")
-    varying = [c for c in config if runs[c].nunique() > 1 and c != SIZE]
-    whole = scores.merge(runs[["run_key", SIZE, TRUTH, *(c for c in varying if c != TRUTH)]], on="run_key")
+    varying = [c for c in config if runs[c].nunique() > 1 and c not in (SIZE, TRUTH)]
+    whole = scores.merge(runs[["run_key", SIZE, TRUTH, *varying]], on="run_key")
     everywhere = set(whole[SIZE])
     rows = []
-    for _, world in whole.groupby(["seed", *dict.fromkeys([TRUTH, *varying])], sort=False):
+    for _, world in whole.groupby(["seed", TRUTH, *varying], sort=False):
         if absent := sorted(everywhere - set(world[SIZE]), key=int):
             raise UserError(
                 f"derive: content_size: seed {world.seed.iloc[0]} with {TRUTH}={world[TRUTH].iloc[0]} has no finished "
