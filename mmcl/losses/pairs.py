@@ -29,8 +29,9 @@ from mmcl.losses.similarity import Similarity, centred, unit_rows
 TILE = 1024
 """Rows and columns of a tile on the CPU: 4 MiB of float32, which two cores' caches hold."""
 
-TILE_ACCELERATOR = 4096
-"""The same on an accelerator, where the cost of starting a kernel asks for larger ones: 64 MiB."""
+TILE_ACCELERATOR, ONE_TILE_ACCELERATOR = 4096, 8192
+"""The same on an accelerator, where the cost of starting a kernel asks for larger ones: 64 MiB; and the rows up to
+which a single tile holds them all."""
 
 LP_ELEMENTS = 2**21
 """Differences of a tile of ``negative_lp``, which has a third dimension: rows x columns x D."""
@@ -159,17 +160,19 @@ def logsumexps(
         exponent=lp_exponent if lp else None,
         at_most_zero=similarity is Similarity.negative_squared_euclidean,
         skip_diagonal=skip_diagonal,
-        tile=_chosen_tile(first, lp) if tile is None else tile,
+        tile=_chosen_tile(first, second, lp) if tile is None else tile,
         one_exponential=a.device.type == "cpu" if one_exponential is None else one_exponential,
     )
     rows, columns = _LogSumExps.apply(first, second, scale, logits, both)
     return rows, columns
 
 
-def _chosen_tile(a: Tensor, lp: bool) -> int:
+def _chosen_tile(a: Tensor, b: Tensor, lp: bool) -> int:
     if lp:
         return max(16, int((LP_ELEMENTS / a.shape[1]) ** 0.5))
-    return TILE if a.device.type == "cpu" else TILE_ACCELERATOR
+    if a.device.type == "cpu":
+        return TILE
+    return ONE_TILE_ACCELERATOR if max(len(a), len(b)) <= ONE_TILE_ACCELERATOR else TILE_ACCELERATOR
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ class StackedMuon(torch.optim.Muon):
     Args:
         product_dtype: of the iterations. ``None``: bfloat16 on accelerators, as torch's; float32 on CPUs, a departure:
             for small matrices it is no slower where the CPU has units for bfloat16, and sixty times faster where
-            it has none.
+            it has none; float64 for parameters in float64, which are there to be compared.
 
     Raises:
         ValueError: for ``adjust_lr_fn`` other than torch's default, the factor above.
@@ -63,9 +63,8 @@ class StackedMuon(torch.optim.Muon):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         updates = torch._foreach_lerp(gradients, momenta, group["momentum"]) if group["nesterov"] else momenta
         stack = torch.stack(tuple(updates))
-        usual = torch.float32 if stack.device.type == "cpu" else torch.bfloat16
         directions = orthogonalised(
-            stack.to(self._product_dtype or usual),
+            stack.to(self._product_dtype or _usual_dtype(stack)),
             group["ns_coefficients"],
             group["ns_steps"],
             group["eps"],
@@ -75,6 +74,12 @@ class StackedMuon(torch.optim.Muon):
             torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
         rate = group["lr"] * max(1.0, rows / columns) ** 0.5
         torch._foreach_add_(matrices, directions.to(matrices[0].dtype).unbind(), alpha=-rate)
+
+
+def _usual_dtype(stack: Tensor) -> torch.dtype:
+    if stack.dtype == torch.float64:
+        return torch.float64
+    return torch.float32 if stack.device.type == "cpu" else torch.bfloat16
 
 
 def orthogonalised(stack: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:

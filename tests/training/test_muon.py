@@ -18,7 +18,7 @@ def matrices(seed=0):
 def give_gradients(parameters, step, scale=1.0):
     g = torch.Generator().manual_seed(1000 + step)
     for p in parameters:
-        p.grad = scale * torch.randn(p.shape, generator=g)
+        p.grad = scale * torch.randn(p.shape, generator=g).to(p.dtype)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
@@ -111,12 +111,13 @@ def test_it_is_the_odd_polynomial_of_the_singular_values(shape):
     torch.testing.assert_close(found.double(), u @ torch.diag_embed(s) @ vt, rtol=0, atol=2e-5)
 
 
-def test_on_a_cpu_it_calculates_in_float32():
-    parameters = matrices()
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-4), (torch.float64, 1e-12)])
+def test_on_a_cpu_it_calculates_in_the_parameters_dtype(dtype, error):
+    parameters = [p.detach().to(dtype).requires_grad_() for p in matrices()]
     before = [p.detach().clone() for p in parameters]
     give_gradients(parameters, 0)
     StackedMuon(parameters, lr=0.02, weight_decay=0.0).step()
     for p, q in zip(parameters, before, strict=True):
         direction = (q - p.detach())[None] / (0.02 * max(1.0, p.shape[0] / p.shape[1]) ** 0.5)
         # (the momentum has the gradient's direction at the first step)
-        assert (direction - orthogonalised(p.grad[None], COEFFICIENTS, 5, 1e-7)).abs().max() < 1e-4
+        assert (direction - orthogonalised(p.grad[None], COEFFICIENTS, 5, 1e-7)).abs().max() < error
