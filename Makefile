@@ -9,15 +9,17 @@ SEED ?= 0
 SCALE ?= laptop
 LAUNCHER ?= local
 PAPER := $(if $(filter paper,$(SCALE)),paper/)
-ITEMS := table1 table4 figure5 figure6 figure7a figure8 spectrum content_size objectives
+ITEMS := table1 table4 figure5 figure6 figure7a figure8 spectrum content_size objectives views
 # Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
 SWEEPS_figure5 := figure5a figure5b figure5c
 SWEEPS_figure6 := figure6ab figure6cd
+SWEEPS_views := views3 views4
 SWEEPS_table1 := table1 table1_symmetric
 REPORTS_table1 := table1a table1b table1_worlds table1_directions table1_symmetric
 REPORTS_table4 := table4b
 REPORTS_figure5 := figure5a figure5b figure5c
 REPORTS_figure6 := figure6a figure6b figure6c figure6d
+REPORTS_views := views3 views4
 REPORTS_spectrum := spectrum spectrum_size
 CURVES_figure6 := loss
 

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from mmcl.errors import UserError
@@ -85,6 +86,26 @@ def std(values: Sequence[float]) -> float:
     1.527525
     """
     return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def spread(values: Sequence[float], statistic: str) -> tuple[float, float]:
+    """What ``statistic`` says of how far ``values`` (one or more) lie apart: from where to where.
+
+    ``mean_std``: mean -+ sample standard deviation. ``mean_interval``: the 95 % percentile interval of the mean under
+    9,999 resamplings of the seeds (Efron, 1979); the same values give the same interval. It is too narrow for few
+    seeds: of 3, a resampling is one value alone in one case of nine. Others: lowest and highest.
+
+    >>> spread([1.0, 3.0], "median_range"), spread([2.0, 2.0, 2.0], "mean_interval")
+    ((1.0, 3.0), (2.0, 2.0))
+    """
+    if statistic == "mean_std":
+        middle, width = statistics.fmean(values), std(values) if len(values) > 1 else 0.0
+        return middle - width, middle + width
+    if statistic == "mean_interval" and min(values) < max(values):
+        draws = np.random.default_rng(0).choice(sorted(values), (9999, len(values)))
+        low, high = np.quantile(draws.mean(axis=1), [0.025, 0.975])
+        return float(low), float(high)
+    return min(values), max(values)
 
 
 def centre(values: Sequence[float], statistic: str) -> float:

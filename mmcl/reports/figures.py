@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mmcl.reports.cells import Cell, Grid, centre, std
+from mmcl.reports.cells import Cell, Grid, centre, spread
 from mmcl.reports.configs import plain, sort_key
 from mmcl.reports.spec import Spec, label_of
 
@@ -46,7 +46,7 @@ def _by_row(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
             if spec.figure.kind == "bars" and values:
                 middle = centre(values, spec.statistic)
                 axis.barh(i - 0.1, middle, 0.34, color="#9ecae1", label=_ours(spec))
-                low, high = _spread(values, spec)
+                low, high = spread(values, spec.statistic)
                 axis.plot([low, high], [i - 0.1] * 2, color=OURS, linewidth=1.5)
             elif values:
                 places = [i - 0.1 + 0.24 * ((k + 0.5) / len(values) - 0.5) for k in range(len(values))]
@@ -69,17 +69,9 @@ def _by_row(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
 def _ours(spec: Spec) -> str:
     return {
         "mean_std": "ours, mean ± std",
+        "mean_interval": "ours, mean and its 95 % interval",
         "median_range": "ours, median and range",
     }.get(spec.statistic, f"ours, {spec.statistic}")
-
-
-def _spread(values: Sequence[float], spec: Spec) -> tuple[float, float]:
-    """Where the bar or band of ``values`` begins and ends: ± std or, for the other statistics, the range."""
-    if spec.statistic == "mean_std":
-        middle = centre(values, spec.statistic)
-        width = std(values) if len(values) > 1 else 0.0
-        return middle - width, middle + width
-    return min(values), max(values)
 
 
 def _references(axis: Any, cell: Cell, spec: Spec, place: float) -> None:
@@ -118,7 +110,7 @@ def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
             xs = [x for x, _ in found]
             middles = [centre(cell.values, spec.statistic) for _, cell in found]
             axis.plot(xs, middles, "o-", color=colour, markersize=4, label=name)
-            spreads = [_spread(cell.values, spec) for _, cell in found]
+            spreads = [spread(cell.values, spec.statistic) for _, cell in found]
             axis.fill_between(
                 xs, [low for low, _ in spreads], [high for _, high in spreads], color=colour, alpha=0.2, linewidth=0
             )  # fmt: skip

@@ -10,19 +10,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmcl.reports.cells import Cell, Grid, centre, std
+from mmcl.reports.cells import Cell, Grid, centre, spread, std
 from mmcl.reports.configs import sort_key
 from mmcl.reports.spec import Entry, Paper, PaperValue, Spec
 
 STATISTICS = {
     "mean_std": "mean ± sample standard deviation (ddof = 1) over n seeds",
+    "mean_interval": "mean [95 % bootstrap interval of the mean] over n seeds",
     "mean": "mean over n seeds",
     "median": "median over n seeds",
     "median_range": "median [lowest, highest] over n seeds",
     "min": "lowest of n seeds",
     "max": "highest of n seeds",
 }
-MIDDLES = {"mean_std": "mean ± std", "median_range": "median [range]"}
+MIDDLES = {
+    "mean_std": "mean ± std",
+    "mean_interval": "mean [95 % interval]",
+    "median_range": "median [range]",
+}
 """How the layout ``seeds`` calls the line of a statistic that is more than one number."""
 
 ROLE = (
@@ -94,8 +99,9 @@ def _statistic_text(cell: Cell, spec: Spec) -> str:
     text = number(centre(values, spec.statistic), column.decimals)
     if spec.statistic == "mean_std":
         text += f" ± {number(std(values), column.decimals) if len(values) > 1 else '–'}"
-    if spec.statistic == "median_range":
-        text += f" [{number(min(values), column.decimals)}, {number(max(values), column.decimals)}]"
+    if spec.statistic in ("median_range", "mean_interval"):
+        low, high = spread(values, spec.statistic)
+        text += f" [{number(low, column.decimals)}, {number(high, column.decimals)}]"
     return f"{text} {column.unit}" if column.unit else text
 
 
