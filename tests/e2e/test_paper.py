@@ -1,4 +1,4 @@
-"""``numerical/paper`` to the letter: its first steps, against a plain float64 computation of Eq. 4."""
+"""``numerical/paper`` to the letter: its first steps, against a plain float64 computation of Eq. 4, and its sweeps'."""
 
 import math
 
@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmcl.config.compose import compose_one
+from mmcl.config.compose import CONF, compose_hydra, compose_one, expand
 from mmcl.config.schema import validate_train
 from mmcl.experiment import train
 from mmcl.losses import ContrastiveLoss, Reduction, contrastive_loss
@@ -60,3 +60,20 @@ def test_the_first_twenty_losses(tmp_path, monkeypatch):
         summed = contrastive_loss(z, reduction=Reduction.sum, candidate_reduction=Reduction.sum)
         assert summed.item() == pytest.approx(printed, rel=2e-6)
         assert k * (loss + math.log(k)) == pytest.approx(printed, rel=2e-5)
+
+
+@pytest.mark.parametrize("sweep", sorted(path.stem for path in (CONF / "sweep" / "paper").glob("*.yaml")))
+def test_the_last_run_of_each_sweep_takes_its_first_steps(tmp_path, sweep):
+    name = f"sweep=paper/{sweep}"
+    job = expand([*compose_hydra("train", [name]).params, name])[-1]
+    short = ["trainer.max_steps=2", "trainer.log_every_n_steps=1", "callbacks=[none]", "evaluator=[linear]"]
+    config = validate_train(
+        compose_one("train", [*job, *short, "evaluation.n_fit=64", "evaluation.n_test=64"])
+    )
+    train(config, tmp_path, [])
+    logged = pd.read_csv(tmp_path / "metrics.csv")
+    losses = logged[logged.name == "loss"]
+    assert list(losses.step) == [1, 2]
+    # Our loss is between -log K and, for encodings that tell nothing, about 0.
+    assert losses.value.between(-math.log(config.run.batch_size), 0.5).all()
+    assert {"linear"} <= set(pd.read_csv(tmp_path / "results.csv").evaluator)
