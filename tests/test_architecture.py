@@ -15,6 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "random": {"torch", "numpy"},
     "worlds": BASE | {"torch", "numpy", "scipy"},
+    "rendering": BASE | {"numpy", "matplotlib"},
     "encoders": BASE | {"torch"},
     "theory": BASE | {"torch"},
     "losses": BASE | {"torch"},
@@ -26,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
         "records", "cores",
         "wandb",
     },
-    "reports": {"errors", "records", "pandas", "matplotlib", "plotly", "rich", "yaml"},
+    "reports": {"errors", "records", "numpy", "pandas", "matplotlib", "plotly", "rich", "yaml"},
     "config": BASE | {"errors", "records", "hydra", "omegaconf"},
     "experiment": {
         "torch", "lightning", "yaml", "rich", "omegaconf", "checks", "errors", "random", "config", "data", "worlds",
