@@ -39,7 +39,8 @@ class ImageText:
 
     Shape (7 classes), x- and y-position (3 each) are content; the object's colour is style: a hue for the image, for
     the text the name of the nearest colour of a palette drawn at random. Rotations, the spotlight's place and colour
-    and the background's colour are the image's own, the phrasing is the text's. All are uniform and independent, but for
+    and the background's colour are the image's own, the phrasing is the text's. All are uniform; all are independent
+    unless the hue depends on the x-position.
 
     Fields:
         position_dependent_color: the hue lies in the third of [0, 1] that belongs to the x-position,

@@ -1,0 +1,212 @@
+"""Rendering by ray tracing on the CPU: Embree finds what a ray meets, NumPy computes its light."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+
+from mmcl.checks import require
+from mmcl.rendering.meshes import Mesh
+from mmcl.rendering.scene import GROUND, Camera, Material, Scene
+
+SUN = 0.5
+"""Irradiance of the sun, which stands above."""
+
+LAMP_POSITION, LAMP_SIDE, LAMP_POWER = (0.0, 0.0, 7.0), 1.0, 39.27
+"""A square lamp that faces down: side and power in watts."""
+
+SPOT_POWER, SPOT_RADIUS, SPOT_ANGLE, SPOT_BLEND = 3000.0, 0.5, math.radians(35), 0.1
+"""The spotlight: power (if it shone everywhere), radius, full angle of its cone, and the share that is blurred."""
+
+REFLECTANCE_AT_NORMAL = 0.028
+"""Of rubber's surface, by Fresnel's formula for an index of refraction of 1.4; what is reflected there is left out."""
+
+LOBES = ((0.6, 0.08), (0.4, 0.2))
+"""Metal: weight and roughness (GGX alpha) of each lobe. The published 0.01 of the first needs more samples than a small
+picture has, and is blurred by its renderer too."""
+
+OFFSET = 2e-3
+"""How far from a surface its shadow rays begin."""
+
+GRID = 2
+"""GRID x GRID points of each lamp are seen by a sample of a pixel; the samples of a pixel see different ones."""
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """What the camera's rays met, ``n`` points: where, the normal and the way back to the camera (unit), linear RGB of
+    the surface, whether it is metal, and the sample's place in its pixel."""
+
+    points: np.ndarray
+    normals: np.ndarray
+    views: np.ndarray
+    color: np.ndarray
+    metal: np.ndarray
+    place: np.ndarray
+
+
+class EmbreeRenderer:
+    """Renders scenes of the given meshes; the same scene gives the same bytes, in whatever order and process.
+
+    Light is direct: a sun, a square lamp, and a spotlight of finite radius. Rubber scatters by Lambert's law, less what
+    Fresnel's formula takes at grazing angles; metal reflects by two GGX lobes.
+
+    Args:
+        meshes: of the shapes, in their order.
+        size: pixels of a side, >= 8.
+        samples: of a pixel along each side, >= 1.
+        camera: where the scene is seen from.
+    """
+
+    def __init__(
+        self, meshes: Sequence[Mesh], size: int, samples: int = 2, camera: Camera | None = None
+    ) -> None:
+        require(size >= 8, "size", size, ">= 8")
+        require(samples >= 1, "samples", samples, ">= 1")
+        self._meshes = meshes
+        self._size, self._samples = size, samples
+        camera = camera or Camera()
+        self._eye = np.array(camera.position, np.float32)
+        n = size * samples
+        at = (np.arange(n) + 0.5) / n * 2 - 1
+        u, v = np.meshgrid(at, -at)
+        self._rays = camera.directions(u.ravel(), v.ravel()).astype(np.float32)
+        down, across = np.divmod(np.arange(n * n), n)
+        self._place = np.stack([across % samples, down % samples], axis=1)
+        self._scenes: dict[int, tuple[EmbreeScene, TriangleMesh]] = {}
+
+    def render(self, scene: Scene) -> np.ndarray:
+        """The picture: ``(size, size, 3)``, uint8, sRGB."""
+        surface, seen = self._first_hits(scene)
+        picture = np.zeros_like(self._rays)
+        picture[seen] = self._light(scene, surface)
+        n, s = self._size, self._samples
+        picture = _srgb(picture).reshape(n, s, n, s, 3).mean(axis=(1, 3))
+        return np.asarray(np.round(picture * 255), dtype=np.uint8)
+
+    def _trace(self, scene: Scene, origins: np.ndarray, directions: np.ndarray) -> tuple[EmbreeScene, tuple]:
+        """The object's Embree scene, and rays of the world as its mesh sees them.
+
+        Rays go to the mesh and not the mesh to its place, so that a shape's triangles are sorted once.
+        """
+        if scene.shape not in self._scenes:
+            mesh, new = self._meshes[scene.shape], EmbreeScene()
+            self._scenes[scene.shape] = new, TriangleMesh(new, mesh.vertices, mesh.triangles)
+        rotation = scene.rotation.astype(np.float32)
+        there = (origins - scene.position.astype(np.float32)) @ rotation
+        return self._scenes[scene.shape][0], (there, directions @ rotation)
+
+    def _first_hits(self, scene: Scene) -> tuple[_Surface, np.ndarray]:
+        """What the camera's rays meet first, and which rays meet anything."""
+        rays = self._rays
+        embree, there = self._trace(scene, np.broadcast_to(self._eye, rays.shape), rays)
+        found = embree.run(*there, output=1)
+        with np.errstate(divide="ignore"):
+            to_ground = (GROUND - self._eye[2]) / rays[:, 2]
+        to_ground = np.where(to_ground > 0, to_ground, np.inf)
+        on_object = (found["primID"] >= 0) & (found["tfar"] < to_ground)
+        distance = np.where(on_object, found["tfar"], to_ground)
+        seen = np.flatnonzero(np.isfinite(distance))
+        on_object = on_object[seen]
+        points = self._eye + rays[seen] * distance[seen, None]
+        normals = np.zeros_like(points)
+        normals[:, 2] = 1
+        if on_object.any():
+            which = seen[on_object]
+            mesh = self._meshes[scene.shape]
+            corners = mesh.normals[mesh.triangles[found["primID"][which]]]
+            u, v = found["u"][which, None], found["v"][which, None]
+            smooth = (1 - u - v) * corners[:, 0] + u * corners[:, 1] + v * corners[:, 2]
+            smooth = smooth @ scene.rotation.T.astype(np.float32)
+            smooth /= np.linalg.norm(smooth, axis=1, keepdims=True).clip(min=1e-12)
+            # Both sides of a triangle are drawn, for meshes may be open.
+            normals[on_object] = smooth * np.where(_dot(smooth, rays[which]) > 0, -1, 1)[:, None]
+        color = np.where(on_object[:, None], scene.color, scene.ground_color).astype(np.float32)
+        metal = on_object & (scene.material is Material.metal)
+        return _Surface(points, normals, -rays[seen], color, metal, self._place[seen]), seen
+
+    def _light(self, scene: Scene, surface: _Surface) -> np.ndarray:
+        """The light that leaves each point of the surface towards the camera, linear RGB ``(n, 3)``."""
+        total = np.zeros_like(surface.points)
+        for towards, irradiance, color in self._lights(scene, surface):
+            cosine = _dot(surface.normals, towards)
+            reached = np.flatnonzero((cosine > 0) & (irradiance > 0))
+            start = surface.points[reached] + OFFSET * surface.normals[reached]
+            embree, there = self._trace(scene, start, towards[reached])
+            free = reached[embree.run(*there, query="OCCLUDED") < 0]
+            share = (cosine[free] * irradiance[free])[:, None] * color
+            total[free] += share * _scattered(surface, free, towards[free], cosine[free])
+        return total
+
+    def _lights(self, scene: Scene, surface: _Surface) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Points of the lights: unit directions ``(n, 3)`` to them, their irradiance ``(n,)`` at a right angle, RGB."""
+        n, white = len(surface.points), np.ones(3, np.float32)
+        up = np.zeros_like(surface.points)
+        up[:, 2] = 1
+        yield up, np.full(n, SUN, np.float32), white
+        spot = scene.spot_position.astype(np.float32)
+        axis = scene.position.astype(np.float32) - spot
+        axis /= np.linalg.norm(axis)
+        side = np.cross(axis, np.array([1, 0, 0], np.float32))
+        side /= np.linalg.norm(side)
+        other = np.cross(axis, side)
+        edge = math.cos(SPOT_ANGLE / 2)
+        for k in range(GRID**2):
+            # The points of all samples of a pixel are the middles of a grid's cells, one in each quarter for each.
+            cell = np.array([k % GRID, k // GRID]) * self._samples + surface.place
+            at = ((cell + 0.5) / (GRID * self._samples)).astype(np.float32)
+            on_lamp = np.array(LAMP_POSITION, np.float32) + LAMP_SIDE * (at[:, :1] - 0.5) * [1, 0, 0]
+            on_lamp = on_lamp + LAMP_SIDE * (at[:, 1:] - 0.5) * [0, 1, 0]
+            towards, distance = _unit(on_lamp.astype(np.float32) - surface.points)
+            radiance = LAMP_POWER / math.pi / LAMP_SIDE**2
+            yield towards, radiance * towards[:, 2].clip(min=0) * LAMP_SIDE**2 / distance**2 / GRID**2, white
+            radius, angle = SPOT_RADIUS * np.sqrt(at[:, :1]), 2 * np.pi * at[:, 1:]
+            on_spot = spot + radius * (np.cos(angle) * side + np.sin(angle) * other)
+            towards, distance = _unit(on_spot - surface.points)
+            inside = ((-towards @ axis - edge) / ((1 - edge) * SPOT_BLEND)).clip(0, 1)
+            cone = inside * inside * (3 - 2 * inside)
+            yield (
+                towards,
+                cone * np.float32(SPOT_POWER / (4 * math.pi)) / distance**2 / GRID**2,
+                scene.spot_color.astype(np.float32),
+            )
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("ij,ij->i", a, b))
+
+
+def _unit(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors, and the lengths."""
+    length = np.sqrt(_dot(vectors, vectors))
+    return vectors / length[:, None], length
+
+
+def _scattered(surface: _Surface, which: np.ndarray, towards: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+    """The share of light from ``towards`` that ``which`` points send to the camera: ``(m, 3)``, per steradian."""
+    views, color, metal = surface.views[which], surface.color[which], surface.metal[which]
+    cosine_out = _dot(surface.normals[which], views).clip(min=1e-3)
+    passed = (1 - REFLECTANCE_AT_NORMAL) * (1 - (1 - cosine_out) ** 5)
+    passed = passed * (1 - REFLECTANCE_AT_NORMAL) * (1 - (1 - cosine) ** 5)
+    scattered = (passed / np.pi)[:, None] * color
+    if metal.any():
+        half, _ = _unit(towards[metal] + views[metal])
+        c, i, o = _dot(surface.normals[which][metal], half), cosine[metal], cosine_out[metal]
+        lobe = np.zeros_like(c)
+        for weight, alpha in LOBES:
+            density = alpha**2 / (np.pi * (c**2 * (alpha**2 - 1) + 1) ** 2)
+            masked = [2 * x / (x + np.sqrt(alpha**2 + (1 - alpha**2) * x**2)) for x in (i, o)]
+            lobe += weight * density * masked[0] * masked[1] / (4 * i * o)
+        scattered[metal] = lobe[:, None] * color[metal]
+    return np.asarray(scattered)
+
+
+def _srgb(linear: np.ndarray) -> np.ndarray:
+    """sRGB of linear light, both in [0, 1]; brighter light is white."""
+    x = linear.clip(0, 1)
+    return np.asarray(np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055))
