@@ -74,6 +74,9 @@ def main() -> None:
     made.add_argument("--allow-missing", action="store_true", help="show cells with too few seeds")
     made.add_argument("--allow-nan", action="store_true", help="show cells with scores that are NaN")
 
+    data = commands.add_parser("data", help="image/text sets and image pairs: make and verify them")
+    _add_data(data.add_subparsers(dest="data_command", required=True))
+
     arguments, more = parser.parse_known_args()
     if arguments.command == "check" and not any(a.startswith("-") for a in more):
         arguments.overrides += more  # overrides after -m
@@ -87,6 +90,46 @@ def main() -> None:
         fail(describe(error))
     except KeyboardInterrupt:
         fail("stopped; what was written until then stays", 130)
+
+
+def _add_data(commands: Any) -> None:
+    """``mmcl data generate`` and ``mmcl data verify``."""
+    help = "make an archive of image/text pairs or image pairs from nothing; again: what is missing of it"
+    made = commands.add_parser("generate", help=help, description=help)
+    made.set_defaults(function=_generate)
+    made.add_argument("folder", type=Path, help="the archive's, made if it is not there")
+    made.add_argument("--kind", default="image_text", help="image_text (default) or image_pairs")
+    for split, pairs in (("train", 16_000), ("val", 2_000), ("test", 2_000)):
+        made.add_argument(
+            f"--{split}", type=int, default=pairs, metavar="PAIRS", help=f"default: {pairs}; 0: none"
+        )
+    made.add_argument("--size", type=int, default=64, help="pixels of a side; default: 64")
+    made.add_argument("--seed", type=int, default=0, help="default: 0")
+    made.add_argument(
+        "--independent",
+        action="store_true",
+        help="all factors independent; default: style depends on content",
+    )
+    made.add_argument(
+        "--style-change-prob", type=float, default=0.75, metavar="P",
+        help="of image pairs: how often a colour differs between the two; default: 0.75",
+    )  # fmt: skip
+    made.add_argument(
+        "--hue-mode", default="original", help="of lights: original (some are lost, as published) or wrapped"
+    )
+    made.add_argument("--samples", type=int, default=2, help="of a pixel along each side; default: 2")
+    made.add_argument(
+        "--meshes", default="built_in", help="built_in, or a folder with teapot.obj, hare.ply, ..."
+    )
+    made.add_argument("--processes", "-j", type=int, help="default: as many as there are cores")
+    made.add_argument(
+        "--shard", default="0/1", metavar="K/N", help="the K-th part of N (from 0), of commands side by side"
+    )
+
+    help = "read every row, line, image and sum of an archive"
+    made = commands.add_parser("verify", help=help, description=help)
+    made.set_defaults(function=_verify)
+    made.add_argument("folder", type=Path, help="with train, val, test")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -224,3 +267,63 @@ def _report(arguments: argparse.Namespace) -> None:
     within, compared = report.marks
     held = f"; {within} of {compared} cells within the paper's tolerance" if compared else ""
     print(f"{output}: {', '.join(report.files)}{held}")
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    """Make an archive. The same command goes on where it was stopped."""
+    from rich.progress import Progress, TimeRemainingColumn
+
+    from mmcl.archives.generate import Recipe, generate
+    from mmcl.cores import usable_cores
+
+    part, slash, parts = arguments.shard.partition("/")
+    if not (slash and part.isdigit() and parts.isdigit()):
+        raise UserError(f"--shard={arguments.shard}: must be K/N, such as 0/4, 1/4, ...")
+    pairs = {split: n for split in ("train", "val", "test") if (n := getattr(arguments, split)) != 0}
+    recipe = Recipe(
+        kind=arguments.kind,
+        pairs=pairs,
+        size=arguments.size,
+        seed=arguments.seed,
+        causal=not arguments.independent,
+        style_change_prob=arguments.style_change_prob,
+        hue_mode=arguments.hue_mode,
+        samples=arguments.samples,
+        meshes=arguments.meshes,
+    )
+    processes = arguments.processes if arguments.processes is not None else usable_cores()
+    total = sum(pairs.values()) // int(parts or 1) if int(parts) else 0
+    with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn()) as bar:
+        task = bar.add_task("pairs", total=total)
+        whole = generate(
+            arguments.folder,
+            recipe,
+            processes=processes,
+            shard=(int(part), int(parts)),
+            progress=lambda n: bar.advance(task, n),
+        )
+        bar.update(task, completed=total)
+    counts = ", ".join(f"{n} {split}" for split, n in pairs.items())
+    if whole:
+        print(f"{arguments.folder}: {counts} pairs, {arguments.size} x {arguments.size}")
+    else:
+        print(f"{arguments.folder}: this part is done; the other parts make the rest")
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    """Print the faults; the exit code is 1 where there is one."""
+    from rich.console import Console
+
+    from mmcl.archives.verify import verify
+
+    with Console(stderr=True).status("reading") as status:
+        counts, faults = verify(arguments.folder, lambda what: status.update(f"reading {what}"))
+    for fault in faults[:20]:
+        print(fault, file=sys.stderr)
+    if faults:
+        fail(
+            f"{arguments.folder}: {len(faults)} fault(s){', the first 20 above' if len(faults) > 20 else ''}"
+        )
+    print(
+        f"{arguments.folder}: whole; " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " pairs"
+    )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from mmcl.checks import require
 from mmcl.rendering.scene import RADIUS
+from mmcl.rendering.text import SHAPE_WORDS
+
+FORMATS = ("obj", "off", "ply", "stl", "glb")
 
 
 @dataclass(frozen=True)
@@ -54,3 +58,23 @@ def fitted(vertices: np.ndarray, triangles: np.ndarray) -> Mesh:
         np.add.at(normals, triangles[:, corner], faces)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(min=1e-12)
     return Mesh(vertices.astype(np.float32), triangles.astype(np.int32), normals.astype(np.float32))
+
+
+def from_folder(folder: Path) -> list[Mesh]:
+    """Meshes of a user's own: ``folder`` has ``teapot.obj``, ``hare.ply``, ..., each shape in one of ``FORMATS``.
+
+    Raises ``ValueError`` that names the shape without a file, or the file that cannot be read or holds no triangles.
+    """
+    import trimesh  # (it takes half a second, which nobody else should wait for)
+
+    found = []
+    for shape in SHAPE_WORDS:
+        paths = [path for name in FORMATS if (path := folder / f"{shape}.{name}").is_file()]
+        require(len(paths) == 1, f"{folder}/{shape}", [path.name for path in paths],
+                f"one file, {shape}.{', '.join(FORMATS)}")  # fmt: skip
+        try:
+            loaded = trimesh.load_mesh(paths[0], process=False)
+            found.append(fitted(np.asarray(loaded.vertices), np.asarray(loaded.faces)))
+        except Exception as error:  # a reader of many formats raises what it likes
+            raise ValueError(f"{paths[0]}: no mesh ({' '.join(str(error).split())})") from error
+    return found

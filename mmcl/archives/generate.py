@@ -1,0 +1,326 @@
+"""Making an archive: each pair from (seed, split, index) alone, by any number of processes, and on from a stop."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mmcl.archives.layout import MANIFEST, SPLITS, Kind, Layout
+from mmcl.archives.verify import digest, is_whole, sums
+from mmcl.checks import require, require_choice
+from mmcl.errors import UserError
+from mmcl.records.files import write_bytes, write_csv, write_json
+from mmcl.rendering import HueMode, ImagePairs, ImageText, describe
+from mmcl.rendering.latents import Factors, pair_generator
+from mmcl.rendering.meshes import Mesh, from_folder
+from mmcl.rendering.scene import Material, scene_of
+from mmcl.rendering.shapes import built_in
+
+BLOCK = 64
+"""Pairs that a process makes at a time."""
+
+MATERIALS = {"image": Material.rubber, "image1": Material.rubber, "image2": Material.metal}
+LIBRARIES = ("numpy", "embreex", "pillow", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an archive is made of; with the versions of the libraries it decides every byte.
+
+    Fields:
+        kind: image_text or image_pairs.
+        pairs: split -> how many, >= 1; splits are train, val and test.
+        size: pixels of an image's side, >= 8.
+        seed: >= 0.
+        causal: whether style depends on content: :class:`ImageText`, :class:`ImagePairs`.
+        style_change_prob: of image pairs, in [0, 1].
+        hue_mode: original or wrapped, see :class:`HueMode`.
+        samples: of a pixel along each side, >= 1.
+        meshes: ``built_in``, or a folder with a mesh of each shape.
+
+    Raises ``ValueError`` naming a field out of its range.
+    """
+
+    kind: str = "image_text"
+    pairs: dict[str, int] = field(default_factory=lambda: {"train": 16_000, "val": 2_000, "test": 2_000})
+    size: int = 64
+    seed: int = 0
+    causal: bool = True
+    style_change_prob: float = 0.75
+    hue_mode: str = "original"
+    samples: int = 2
+    meshes: str = "built_in"
+
+    def __post_init__(self) -> None:
+        require_choice("kind", self.kind, [kind.name for kind in Kind])
+        require_choice("hue_mode", self.hue_mode, [mode.name for mode in HueMode])
+        require(len(self.pairs) > 0, "pairs", self.pairs, "of one split or more")
+        for split, pairs in self.pairs.items():
+            require_choice("split", split, SPLITS)
+            require(pairs >= 1, split, pairs, ">= 1")
+        require(self.size >= 8, "size", self.size, ">= 8")
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        require(self.samples >= 1, "samples", self.samples, ">= 1")
+        _ = self.law
+
+    @property
+    def law(self) -> ImageText | ImagePairs:
+        if self.kind == "image_text":
+            return ImageText(position_dependent_color=self.causal)
+        return ImagePairs(causal=self.causal, style_change_prob=self.style_change_prob)
+
+    def draw(self, split: str, index: int) -> dict[str, Factors]:
+        """View -> the factors of a pair."""
+        return self.law.draw(pair_generator(self.seed, split, index))
+
+    def layout(self, root: Path, split: str) -> Layout:
+        return Layout(Kind[self.kind], root / split, self.pairs[split])
+
+    def load_meshes(self) -> list[Mesh]:
+        return built_in() if self.meshes == "built_in" else from_folder(Path(self.meshes))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Pairs ``start`` to ``stop`` - 1 of a split."""
+
+    split: str
+    start: int
+    stop: int
+
+
+def generate(
+    root: Path,
+    recipe: Recipe,
+    *,
+    processes: int,
+    shard: tuple[int, int] = (0, 1),
+    progress: Callable[[int], None] = lambda pairs: None,
+) -> bool:
+    """Make what is missing of the archive in ``root``, and say whether it is whole.
+
+    Args:
+        root: made if it is not there; an archive of another recipe there is refused.
+        processes: >= 1, that render.
+        shard: (k, n): of every n blocks of pairs only the k-th, for n commands at a time (a SLURM array, say). The one
+            that finds nothing missing any more writes the sums.
+        progress: told of every block: how many pairs.
+
+    Raises:
+        UserError: another archive, or other files, are there.
+        ValueError: a number of processes or shard out of range; a mesh that is none.
+    """
+    require(processes >= 1, "processes", processes, ">= 1")
+    which, shards = shard
+    require(0 <= which < shards, "shard", shard, "(k, n) with 0 <= k < n")
+    meshes = recipe.load_meshes()
+    _begin(root, recipe, meshes)
+    for split in recipe.pairs:
+        _write_tables(root, recipe, split)
+    blocks = [block for i, block in enumerate(_blocks(recipe)) if i % shards == which]
+    for block in _rendered(root, recipe, meshes, blocks, processes):
+        progress(block.stop - block.start)
+    return _finish(root, recipe)
+
+
+def _blocks(recipe: Recipe) -> Iterator[Block]:
+    for split, pairs in recipe.pairs.items():
+        for start in range(0, pairs, BLOCK):
+            yield Block(split, start, min(start + BLOCK, pairs))
+
+
+def _begin(root: Path, recipe: Recipe, meshes: list[Mesh]) -> None:
+    """Make the folders and the manifest; refuse what is not this archive."""
+    made = {
+        "recipe": asdict(recipe),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "meshes_sha256": _mesh_hash(meshes),
+    }
+    path = root / MANIFEST
+    if path.exists():
+        there = _read_manifest(path)
+        for part, wanted in made.items():
+            found = there.get(part)
+            if found != wanted:
+                raise UserError(
+                    f"{path}: {_difference(part, found, wanted)}; name another folder, or remove it"
+                )
+        return
+    if root.exists() and any(root.iterdir()):
+        raise UserError(f"{root}: holds files, and no {MANIFEST} of ours; name another folder")
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(path, made)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: no JSON ({error}); remove the folder, or name another") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not what mmcl data generate writes; name another folder")
+    return found
+
+
+def _difference(part: str, found: Any, wanted: Any) -> str:
+    """What an archive was made with, in its first field that is another."""
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        for key in wanted:
+            if found.get(key) != wanted[key]:
+                return f"made with {part}.{key}={found.get(key)!r}, not {wanted[key]!r}"
+    return f"made with another {part}"
+
+
+def _mesh_hash(meshes: list[Mesh]) -> str:
+    found = hashlib.sha256()
+    for mesh in meshes:
+        for array in (mesh.vertices, mesh.triangles, mesh.normals):
+            found.update(str(array.shape).encode() + array.tobytes())
+    return found.hexdigest()
+
+
+def _write_tables(root: Path, recipe: Recipe, split: str) -> None:
+    """The factors of all pairs and their text, unless they are there."""
+    layout = recipe.layout(root, split)
+    for folder in layout.folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    wanted = [layout.latents(view) for view in layout.kind.views]
+    if layout.kind is Kind.image_text:
+        wanted.append(layout.text)
+    if all(path.exists() for path in wanted):
+        return
+    pairs = [recipe.draw(split, i) for i in range(layout.pairs)]
+    for view in layout.kind.views:
+        write_csv(layout.latents(view), list(pairs[0][view]), [pair[view] for pair in pairs])
+    if layout.kind is Kind.image_text:
+        lines = [
+            describe(
+                int(row["object_shape"]),
+                int(row["object_xpos"]),
+                int(row["object_ypos"]),
+                str(row["object_color_name"]),
+                int(row["text_phrasing"]),
+            )
+            for row in (pair["text"] for pair in pairs)
+        ]
+        write_bytes(layout.text, "\n".join(lines).encode())  # (no newline at the end, as published)
+
+
+def _rendered(
+    root: Path, recipe: Recipe, meshes: list[Mesh], blocks: list[Block], processes: int
+) -> Iterator[Block]:
+    """The blocks as they are done."""
+    if processes == 1:
+        _start(root, recipe, meshes)
+        yield from map(_make, blocks)
+        return
+    # One thread each: the processes are the threads, and products of matrices come out the same however many there are.
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        with ProcessPoolExecutor(
+            processes, multiprocessing.get_context("spawn"), _start_process, (root, recipe, meshes)
+        ) as pool:
+            # As many blocks as there are processes wait: an interrupt then has little to wait for.
+            left, running = iter(blocks), set()
+            for block in left:
+                running.add(pool.submit(_make, block))
+                if len(running) >= 2 * processes:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            yield from (future.result() for future in running)
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+_worker: Callable[[Block], Block]
+
+
+def _start_process(root: Path, recipe: Recipe, meshes: list[Mesh]) -> None:
+    def end_with_parent() -> None:
+        # One that is killed cannot end its processes: they would wait for its next block for ever.
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    _start(root, recipe, meshes)
+
+
+def _start(root: Path, recipe: Recipe, meshes: list[Mesh]) -> None:
+    """In a process that renders: what all its blocks need."""
+    from mmcl.rendering.embree import EmbreeRenderer
+
+    global _worker
+    renderer = EmbreeRenderer(meshes, recipe.size, recipe.samples)
+    mode = HueMode[recipe.hue_mode]
+
+    def make(block: Block) -> Block:
+        layout = recipe.layout(root, block.split)
+        for index in range(block.start, block.stop):
+            missing = [view for view in layout.kind.folders if not is_whole(layout.image(view, index))]
+            factors = recipe.draw(block.split, index) if missing else {}
+            for view in missing:
+                scene = scene_of(
+                    factors[view],
+                    continuous=layout.kind is Kind.image_pairs,
+                    material=MATERIALS[view],
+                    hue_mode=mode,
+                )
+                _write_image(layout.image(view, index), renderer.render(scene))
+        return block
+
+    _worker = make
+
+
+def _make(block: Block) -> Block:
+    return _worker(block)
+
+
+def _write_image(path: Path, picture: np.ndarray) -> None:
+    """A PNG that is whole or not there after a kill. (After a power cut it may be neither, which ``is_whole`` sees.)"""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, format="png")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data.getvalue())
+    os.replace(temporary, path)
+
+
+def _finish(root: Path, recipe: Recipe) -> bool:
+    """Write the sums of splits that are whole; whether all are."""
+    whole = True
+    for split in recipe.pairs:
+        layout = recipe.layout(root, split)
+        if layout.sums.exists():
+            continue
+        for folder in layout.folders:
+            for left in folder.glob(".*.png.*"):  # of processes that were killed
+                left.unlink(missing_ok=True)
+        if all(path.exists() for path in layout.files):
+            write_bytes(layout.sums, sums(layout).encode())
+        else:
+            whole = False
+    if whole:
+        manifest = _read_manifest(root / MANIFEST)
+        manifest["splits_sha256"] = {split: digest(recipe.layout(root, split).sums) for split in recipe.pairs}
+        write_json(root / MANIFEST, manifest)
+    return whole

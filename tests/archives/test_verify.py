@@ -1,0 +1,165 @@
+import shutil
+
+import pytest
+from PIL import Image
+
+from mmcl.archives import verify
+from mmcl.archives.generate import Recipe, generate
+from mmcl.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made") / "set"
+    assert generate(root, Recipe(pairs={"train": 12, "val": 4}, size=12, samples=1), processes=1)
+    return root
+
+
+@pytest.fixture
+def archive(made, tmp_path):
+    shutil.copytree(made, tmp_path / "set")
+    return tmp_path / "set"
+
+
+def test_a_whole_archive_has_no_fault(archive):
+    assert verify(archive) == ({"train": 12, "val": 4}, [])
+    # As the published one is: without manifest and sums.
+    (archive / "manifest.json").unlink()
+    (archive / "train/SHA256SUMS").unlink()
+    assert verify(archive) == ({"train": 12, "val": 4}, [])
+
+
+def change(path, old, new):
+    data = path.read_bytes()
+    assert old in data
+    path.write_bytes(data.replace(old, new, 1))
+
+
+def resave(path, **how):
+    image = Image.open(path)
+    image.load()
+    (image.resize(how["size"]) if "size" in how else image.convert(how["mode"])).save(path)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def cut_last_row(path):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+BREAK = {
+    "an image is missing": (lambda a: (a / "train/images/03.png").unlink(), "train/images/03.png: missing"),
+    "an image is cut": (lambda a: cut(a / "train/images/03.png"), "03.png: broken"),
+    "an image is empty": (lambda a: (a / "train/images/03.png").write_bytes(b""), "03.png: broken"),
+    "an image is text": (lambda a: (a / "train/images/03.png").write_text("<html>"), "03.png: broken"),
+    "an image has another size": (
+        lambda a: resave(a / "val/images/2.png", size=(16, 12)),
+        "2.png: 16 x 12, where the first image is 12 x 12",
+    ),
+    "an image has no colour": (
+        lambda a: resave(a / "val/images/2.png", mode="L"),
+        "2.png: mode L, must be RGB",
+    ),
+    "an image too many": (
+        lambda a: shutil.copy(a / "val/images/2.png", a / "val/images/9.png"),
+        "1 image(s) beyond the last row, such as 9.png",
+    ),
+    "a line of text is missing": (
+        lambda a: change(a / "val/text/text_raw.txt", b"\n", b" "),
+        "text_raw.txt: 3 lines, where the tables have 4 rows",
+    ),
+    "a line of text is empty": (
+        lambda a: (a / "val/text/text_raw.txt").write_text("a\n\nb\nc"),
+        "text_raw.txt: line 2 is empty",
+    ),
+    "the text is missing": (lambda a: (a / "val/text/text_raw.txt").unlink(), "text_raw.txt: missing"),
+    "a row is missing": (
+        lambda a: cut_last_row(a / "val/latents_text.csv"),
+        "latents_text.csv: 3 rows, where another table has 4",
+    ),
+    "a value is missing": (
+        lambda a: change(a / "val/latents_image.csv", b",0.0,", b","),
+        "line 2 has another number of values",
+    ),
+    "a value is no number": (
+        lambda a: change(a / "val/latents_image.csv", b",0.0,", b",x,"),
+        "line 2, object_zpos='x': must be a number",
+    ),
+    "a value is not finite": (
+        lambda a: change(a / "val/latents_image.csv", b",0.0,", b",nan,"),
+        "line 2, object_zpos='nan': must be a number",
+    ),
+    "a table is missing": (
+        lambda a: (a / "val/latents_text.csv").unlink(),
+        "val: holds neither latents_image.csv and latents_text.csv",
+    ),
+    "a byte has changed": (
+        lambda a: change(a / "val/text/text_raw.txt", b"scene", b"Scene"),
+        "text_raw.txt: is not what SHA256SUMS says",
+    ),
+    "a sum is missing": (
+        lambda a: change(a / "val/SHA256SUMS", b"images/2.png", b"images/7.png"),
+        "images/2.png: not in SHA256SUMS",
+    ),
+    "the sums are no sums": (
+        lambda a: (a / "val/SHA256SUMS").write_text("hello\n"),
+        "line 1 is not 'SUM  FILE'",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BREAK)
+def test_each_fault_is_named(archive, how):
+    damage, said = BREAK[how]
+    damage(archive)
+    _, faults = verify(archive)
+    assert any(said in fault for fault in faults), faults
+
+
+def test_a_folder_without_an_archive(tmp_path):
+    with pytest.raises(UserError, match="no archive; it must hold folders train, val, test"):
+        verify(tmp_path)
+
+
+def test_the_commands(tmp_path, capsys, monkeypatch):
+    from mmcl.commands import main
+
+    def call(*words):
+        monkeypatch.setattr("sys.argv", ["mmcl", "data", *words])
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    root = str(tmp_path / "set")
+    small = ("--train", "3", "--val", "2", "--test", "0", "--size", "12", "--samples", "1", "-j", "1")
+    code, out, _ = call("generate", root, *small)
+    assert (code, out.splitlines()[-1]) == (0, f"{root}: 3 train, 2 val pairs, 12 x 12")
+    assert call("verify", root)[:2] == (0, f"{root}: whole; 3 train, 2 val pairs\n")
+    (tmp_path / "set/train/images/1.png").unlink()
+    code, _, err = call("verify", root)
+    assert code == 1
+    assert err.splitlines()[-2:] == [
+        f"{tmp_path}/set/train/images/1.png: missing",
+        f"error: {root}: 1 fault(s)",
+    ]
+    code, _, err = call("generate", root, *small, "--seed", "2")
+    assert (code, err) == (
+        1,
+        f"error: {root}/manifest.json: made with recipe.seed=0, not 2; name another folder, or remove it\n",
+    )
+    for wrong, said in (
+        (("--kind", "video"), "kind='video': must be one of image_text, image_pairs"),
+        (("--shard", "3"), "--shard=3: must be K/N"),
+        (("--shard", "3/2"), "shard=(3, 2): must be (k, n) with 0 <= k < n"),
+        (("-j", "0"), "processes=0: must be >= 1"),
+        (("--train", "-1"), "train=-1: must be >= 1"),
+    ):
+        code, _, err = call("generate", str(tmp_path / "other"), *small, *wrong)
+        assert (code, said in err, err.count("\n")) == (1, True, 1), (wrong, err)
+    assert not (tmp_path / "other").exists()
