@@ -12,7 +12,7 @@ from embreex.rtcore_scene import EmbreeScene
 
 from mmcl.checks import require
 from mmcl.rendering.meshes import Mesh
-from mmcl.rendering.scene import GROUND, Camera, Material, Scene
+from mmcl.rendering.scene import GROUND, RADIUS, Camera, Material, Scene
 
 SUN = 0.5
 """Irradiance of the sun, which stands above."""
@@ -40,7 +40,7 @@ GRID = 2
 @dataclass(frozen=True)
 class _Surface:
     """What the camera's rays met, ``n`` points: where, the normal and the way back to the camera (unit), linear RGB of
-    the surface, whether it is metal, and the sample's place in its pixel."""
+    the surface, whether it is metal, and which of its pixel's samples it is."""
 
     points: np.ndarray
     normals: np.ndarray
@@ -77,7 +77,8 @@ class EmbreeRenderer:
         u, v = np.meshgrid(at, -at)
         self._rays = camera.directions(u.ravel(), v.ravel()).astype(np.float32)
         down, across = np.divmod(np.arange(n * n), n)
-        self._place = np.stack([across % samples, down % samples], axis=1)
+        self._place = down % samples * samples + across % samples
+        self._corners = np.stack(np.divmod(np.arange(samples**2), samples)[::-1], axis=1)
         self._scenes: dict[int, tuple[EmbreeScene, TriangleMesh]] = {}
 
     def render(self, scene: Scene) -> np.ndarray:
@@ -132,49 +133,55 @@ class EmbreeRenderer:
 
     def _light(self, scene: Scene, surface: _Surface) -> np.ndarray:
         """The light that leaves each point of the surface towards the camera, linear RGB ``(n, 3)``."""
-        total = np.zeros_like(surface.points)
-        for towards, irradiance, color in self._lights(scene, surface):
+        to_center = scene.position.astype(np.float32) - surface.points
+        squared = _dot(to_center, to_center)
+        cosine_out = _dot(surface.normals, surface.views).clip(min=1e-3)
+        received = {True: np.zeros_like(squared), False: np.zeros_like(squared)}
+        for towards, irradiance, from_spot in self._lights(scene, surface):
             cosine = _dot(surface.normals, towards)
-            reached = np.flatnonzero((cosine > 0) & (irradiance > 0))
-            start = surface.points[reached] + OFFSET * surface.normals[reached]
-            embree, there = self._trace(scene, start, towards[reached])
-            free = reached[embree.run(*there, query="OCCLUDED") < 0]
-            share = (cosine[free] * irradiance[free])[:, None] * color
-            total[free] += share * _scattered(surface, free, towards[free], cosine[free])
-        return total
+            lit = (cosine > 0) & (irradiance > 0)
+            # Rays that pass the ball about the object need not be traced.
+            along = _dot(towards, to_center)
+            near = np.flatnonzero(lit & (along > -RADIUS) & (squared - along * along < RADIUS**2))
+            start = surface.points[near] + OFFSET * surface.normals[near]
+            embree, there = self._trace(scene, start, towards[near])
+            lit[near] = embree.run(*there, query="OCCLUDED") < 0
+            response = _passed(cosine) / np.float32(np.pi)
+            if surface.metal.any():
+                response[surface.metal] = _lobes(surface, towards, cosine, cosine_out)
+            received[from_spot] += np.where(lit, cosine * irradiance * response, 0)
+        sent = np.where(surface.metal, 1, _passed(cosine_out))[:, None] * surface.color
+        spot_color = scene.spot_color.astype(np.float32)
+        return np.asarray(sent * (received[False][:, None] + received[True][:, None] * spot_color))
 
-    def _lights(self, scene: Scene, surface: _Surface) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Points of the lights: unit directions ``(n, 3)`` to them, their irradiance ``(n,)`` at a right angle, RGB."""
-        n, white = len(surface.points), np.ones(3, np.float32)
+    def _lights(self, scene: Scene, surface: _Surface) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
+        """Points of the lights: unit directions ``(n, 3)`` to them, irradiance ``(n,)`` at a right angle, and whether
+        they are of the spotlight."""
         up = np.zeros_like(surface.points)
         up[:, 2] = 1
-        yield up, np.full(n, SUN, np.float32), white
+        yield up, np.full(len(up), SUN, np.float32), False
         spot = scene.spot_position.astype(np.float32)
         axis = scene.position.astype(np.float32) - spot
         axis /= np.linalg.norm(axis)
         side = np.cross(axis, np.array([1, 0, 0], np.float32))
         side /= np.linalg.norm(side)
         other = np.cross(axis, side)
-        edge = math.cos(SPOT_ANGLE / 2)
+        edge = np.float32(math.cos(SPOT_ANGLE / 2))
+        lamp = np.float32(LAMP_POWER / math.pi / GRID**2)  # radiance times area, of one of its points
+        bulb = np.float32(SPOT_POWER / (4 * math.pi) / GRID**2)
         for k in range(GRID**2):
             # The points of all samples of a pixel are the middles of a grid's cells, one in each quarter for each.
-            cell = np.array([k % GRID, k // GRID]) * self._samples + surface.place
-            at = ((cell + 0.5) / (GRID * self._samples)).astype(np.float32)
-            on_lamp = np.array(LAMP_POSITION, np.float32) + LAMP_SIDE * (at[:, :1] - 0.5) * [1, 0, 0]
-            on_lamp = on_lamp + LAMP_SIDE * (at[:, 1:] - 0.5) * [0, 1, 0]
-            towards, distance = _unit(on_lamp.astype(np.float32) - surface.points)
-            radiance = LAMP_POWER / math.pi / LAMP_SIDE**2
-            yield towards, radiance * towards[:, 2].clip(min=0) * LAMP_SIDE**2 / distance**2 / GRID**2, white
+            cells = np.array([k % GRID, k // GRID]) * self._samples + self._corners
+            at = ((cells + 0.5) / (GRID * self._samples)).astype(np.float32)
+            flat = np.concatenate([LAMP_SIDE * (at - 0.5), np.zeros_like(at[:, :1])], axis=1)
+            on_lamp = (flat + LAMP_POSITION).astype(np.float32)
+            towards, squared = _unit(on_lamp[surface.place] - surface.points)
+            yield towards, lamp * towards[:, 2].clip(min=0) / squared, False
             radius, angle = SPOT_RADIUS * np.sqrt(at[:, :1]), 2 * np.pi * at[:, 1:]
-            on_spot = spot + radius * (np.cos(angle) * side + np.sin(angle) * other)
-            towards, distance = _unit(on_spot - surface.points)
-            inside = ((-towards @ axis - edge) / ((1 - edge) * SPOT_BLEND)).clip(0, 1)
-            cone = inside * inside * (3 - 2 * inside)
-            yield (
-                towards,
-                cone * np.float32(SPOT_POWER / (4 * math.pi)) / distance**2 / GRID**2,
-                scene.spot_color.astype(np.float32),
-            )
+            on_spot = (spot + radius * (np.cos(angle) * side + np.sin(angle) * other)).astype(np.float32)
+            towards, squared = _unit(on_spot[surface.place] - surface.points)
+            inside = ((-(towards @ axis) - edge) / ((1 - edge) * np.float32(SPOT_BLEND))).clip(0, 1)
+            yield towards, inside * inside * (3 - 2 * inside) * bulb / squared, True
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -182,28 +189,29 @@ def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _unit(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors, and the lengths."""
-    length = np.sqrt(_dot(vectors, vectors))
-    return vectors / length[:, None], length
+    """Unit vectors, and the squared lengths."""
+    squared = _dot(vectors, vectors)
+    return vectors / np.sqrt(squared)[:, None], squared
 
 
-def _scattered(surface: _Surface, which: np.ndarray, towards: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-    """The share of light from ``towards`` that ``which`` points send to the camera: ``(m, 3)``, per steradian."""
-    views, color, metal = surface.views[which], surface.color[which], surface.metal[which]
-    cosine_out = _dot(surface.normals[which], views).clip(min=1e-3)
-    passed = (1 - REFLECTANCE_AT_NORMAL) * (1 - (1 - cosine_out) ** 5)
-    passed = passed * (1 - REFLECTANCE_AT_NORMAL) * (1 - (1 - cosine) ** 5)
-    scattered = (passed / np.pi)[:, None] * color
-    if metal.any():
-        half, _ = _unit(towards[metal] + views[metal])
-        c, i, o = _dot(surface.normals[which][metal], half), cosine[metal], cosine_out[metal]
-        lobe = np.zeros_like(c)
-        for weight, alpha in LOBES:
-            density = alpha**2 / (np.pi * (c**2 * (alpha**2 - 1) + 1) ** 2)
-            masked = [2 * x / (x + np.sqrt(alpha**2 + (1 - alpha**2) * x**2)) for x in (i, o)]
-            lobe += weight * density * masked[0] * masked[1] / (4 * i * o)
-        scattered[metal] = lobe[:, None] * color[metal]
-    return np.asarray(scattered)
+def _passed(cosine: np.ndarray) -> np.ndarray:
+    """What rubber's surface lets pass at an angle, by Schlick's form of Fresnel's formula."""
+    x = 1 - cosine
+    square = x * x
+    return np.asarray(np.float32(1 - REFLECTANCE_AT_NORMAL) * (1 - square * square * x))
+
+
+def _lobes(surface: _Surface, towards: np.ndarray, cosine: np.ndarray, cosine_out: np.ndarray) -> np.ndarray:
+    """What metal reflects of light from ``towards`` to the camera, per steradian; of the metal points alone."""
+    metal = surface.metal
+    half, _ = _unit(towards[metal] + surface.views[metal])
+    c, i, o = _dot(surface.normals[metal], half), cosine[metal].clip(min=1e-3), cosine_out[metal]
+    total = np.zeros_like(c)
+    for weight, alpha in LOBES:
+        density = alpha**2 / (np.pi * (c**2 * (alpha**2 - 1) + 1) ** 2)
+        masked = [2 * x / (x + np.sqrt(alpha**2 + (1 - alpha**2) * x**2)) for x in (i, o)]
+        total += weight * density * masked[0] * masked[1] / (4 * i * o)
+    return total
 
 
 def _srgb(linear: np.ndarray) -> np.ndarray:
