@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _add_data(commands: Any) -> None:
-    """``mmcl data generate`` and ``mmcl data verify``."""
+    """``mmcl data generate``, ``download`` and ``verify``."""
     help = "make an archive of image/text pairs or image pairs from nothing; again: what is missing of it"
     made = commands.add_parser("generate", help=help, description=help)
     made.set_defaults(function=_generate)
@@ -125,6 +125,15 @@ def _add_data(commands: Any) -> None:
     made.add_argument(
         "--shard", default="0/1", metavar="K/N", help="the K-th part of N (from 0), of commands side by side"
     )
+
+    help = "an archive from a server, unpacked; again: on from where it was stopped"
+    made = commands.add_parser("download", help=help, description=help)
+    made.set_defaults(function=_download)
+    made.add_argument(
+        "source", help="multimodal3dident (the published image/text set), or a URL of a tar file"
+    )
+    made.add_argument("folder", type=Path, help="the archive's, made")
+    made.add_argument("--checksum", help="sha256:SUM or md5:SUM; default: what the first download had")
 
     help = "read every row, line, image and sum of an archive"
     made = commands.add_parser("verify", help=help, description=help)
@@ -308,6 +317,31 @@ def _generate(arguments: argparse.Namespace) -> None:
         print(f"{arguments.folder}: {counts} pairs, {arguments.size} x {arguments.size}")
     else:
         print(f"{arguments.folder}: this part is done; the other parts make the rest")
+
+
+def _download(arguments: argparse.Namespace) -> None:
+    """The tar file lies beside the folder, and stays: the sum is held against it."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from mmcl.archives.download import SOURCES, Source, download, extract
+
+    known, folder = SOURCES.get(arguments.source), arguments.folder
+    if known is None and "://" not in arguments.source:
+        raise UserError(f"{arguments.source}: neither a URL nor one of {', '.join(SOURCES)}")
+    if folder.exists():
+        raise UserError(f"{folder}: is there already; remove it to download it again")
+    url = known.url if known else arguments.source
+    source = Source(url, arguments.checksum or (known.checksum if known else None))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.parent / url.rpartition("/")[2]
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task(file.name, total=None)
+        download(source, file, lambda done, total: bar.update(task, completed=done, total=total))
+    with Progress(TextColumn("unpacking {task.completed} files")) as bar:
+        task = bar.add_task("", total=None)
+        extract(file, folder, lambda files: bar.update(task, completed=files))
+    print(f"{folder}: unpacked; mmcl data verify {folder} reads all of it. {file} may go")
 
 
 def _verify(arguments: argparse.Namespace) -> None:
