@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _add_data(commands: Any) -> None:
-    """``mmcl data generate``, ``download`` and ``verify``."""
+    """``mmcl data generate``, ``download``, ``verify`` and ``sheet``."""
     help = "make an archive of image/text pairs or image pairs from nothing; again: what is missing of it"
     made = commands.add_parser("generate", help=help, description=help)
     made.set_defaults(function=_generate)
@@ -139,6 +139,13 @@ def _add_data(commands: Any) -> None:
     made = commands.add_parser("verify", help=help, description=help)
     made.set_defaults(function=_verify)
     made.add_argument("folder", type=Path, help="with train, val, test")
+
+    help = "draw samples of an archive"
+    made = commands.add_parser("sheet", help=help, description=help)
+    made.set_defaults(function=_sheet)
+    made.add_argument("folder", type=Path, help="with train, val, test")
+    made.add_argument("--rows", type=int, default=2, help="default: 2")
+    made.add_argument("--output", "-o", type=Path, help="file to write; default: FOLDER/sheet.png")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -361,3 +368,13 @@ def _verify(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.folder}: whole; " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " pairs"
     )
+
+
+def _sheet(arguments: argparse.Namespace) -> None:
+    from mmcl.archives.sheet import sheet
+
+    if arguments.rows < 1:
+        raise UserError(f"--rows={arguments.rows}: must be >= 1")
+    path = arguments.output or arguments.folder / "sheet.png"
+    sheet(arguments.folder, path, arguments.rows)
+    print(path)

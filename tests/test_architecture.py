@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "random": {"torch", "numpy"},
     "worlds": BASE | {"torch", "numpy", "scipy"},
     "rendering": BASE | {"numpy", "matplotlib"},
-    "archives": BASE | {"numpy", "errors", "records", "rendering"},
+    "archives": BASE | {"numpy", "matplotlib", "errors", "records", "rendering"},
     "encoders": BASE | {"torch"},
     "theory": BASE | {"torch"},
     "losses": BASE | {"torch"},

@@ -35,6 +35,7 @@ def test_links_lead_somewhere():
         "README.md",
         "docs/architecture.md",
         "docs/dashboard.md",
+        "docs/data.md",
         "docs/extending.md",
         "docs/results.md",
         "results/numerical_quick/README.md",

@@ -9,11 +9,11 @@ X_WORDS = ("left", "center", "right")
 Y_WORDS = ("top", "mid", "bottom")
 
 PHRASINGS = (
-    'There is a {shape} whose color is "{colour}", and it stands at the {place} of the scene.',
+    'There is {a} {shape} whose color is "{colour}", and it stands at the {place} of the scene.',
     'One "{colour}" {shape} can be seen at the {place} of the scene.',
     'The {place} of the scene holds a "{colour}" colored {shape}.',
-    'Look at the {place} of the picture: a {shape} painted in "{colour}".',
-    'In the {place} of the scene, we find a "{colour}" thing that has the shape of a {shape}.',
+    'Look at the {place} of the picture: {a} {shape} painted in "{colour}".',
+    'In the {place} of the scene, we find a "{colour}" thing that has the shape of {a} {shape}.',
 )
 """They differ in words and in the order of what they say, as the published set's five do; the wording is ours."""
 
@@ -34,4 +34,7 @@ def describe(shape: int, xpos: int, ypos: int, colour: str, phrasing: int) -> st
     ):
         require(0 <= value < len(words), name, value, f"0 to {len(words) - 1}")
     place = f"{Y_WORDS[ypos]}-{X_WORDS[xpos]}"
-    return PHRASINGS[phrasing].format(shape=SHAPE_WORDS[shape], colour=colour, place=place)
+    word = SHAPE_WORDS[shape]
+    return PHRASINGS[phrasing].format(
+        shape=word, colour=colour, place=place, a="an" if word[0] in "aeiou" else "a"
+    )
