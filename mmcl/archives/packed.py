@@ -1,0 +1,183 @@
+"""An archive's split as arrays: decoded once, then mapped into memory and shared by all processes that read it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mmcl.archives.layout import SPLITS, Kind, Layout, kind_of
+from mmcl.errors import UserError
+from mmcl.records.files import read_csv
+
+FOLDER = ".packed"
+VERSION = 1
+"""Of what is written below; another one is made anew."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A split of ``n`` pairs.
+
+    Fields:
+        kind: what its pairs are.
+        images: view -> ``(n, 3, size, size)``, uint8, mapped from a file and read-only.
+        lines: the text of each pair; empty for image pairs.
+        factors: view -> column -> ``(n,)``: float64, int64 for columns of whole numbers, text for names.
+        identity: a SHA-256 of what the split holds.
+    """
+
+    kind: Kind
+    images: Mapping[str, np.ndarray]
+    lines: list[str]
+    factors: Mapping[str, Mapping[str, np.ndarray]]
+    identity: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.images.values())))
+
+
+def open_split(
+    root: Path,
+    split: str,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, n: None,
+) -> Packed:
+    """The split of the archive in ``root``, from its packed form, which is made where there is none of these files.
+
+    Several processes may ask at once: each that finds nothing makes it, and one of them stays.
+
+    Args:
+        root: the archive's folder.
+        split: train, val or test.
+        cache: where packed forms are kept, if ``root`` may not be written to; default: ``root/.packed``.
+        progress: told how many of the n images are decoded.
+
+    Raises:
+        UserError: no such split, an image that is missing or broken or of another size, text and tables of different
+            lengths.
+    """
+    folder = root / split
+    kind = kind_of(folder)
+    if kind is None:
+        there = [name for name in SPLITS if kind_of(root / name)]
+        raise UserError(
+            f"{folder}: no split of an archive; {root} has {', '.join(there) if there else 'none'}: mmcl data "
+            "generate or download makes one"
+        )
+    factors = {view: _columns(folder / f"latents_{view}.csv") for view in kind.views}
+    pairs = {len(column) for table in factors.values() for column in table.values()}
+    layout = Layout(kind, folder, max(pairs))
+    lines = _lines(layout) if kind is Kind.image_text else []
+    if len(pairs) > 1 or (lines and len(lines) != layout.pairs):
+        raise UserError(
+            f"{folder}: its tables and text have different lengths; mmcl data verify {root} says where"
+        )
+    identity = _identity(layout)
+    target = (cache or root / FOLDER) / f"{split}-{identity[:16]}"
+    if not target.is_dir():
+        _pack(layout, target, progress)
+    images = {view: np.load(target / f"{view}.npy", mmap_mode="r") for view in kind.folders}
+    return Packed(kind, images, lines, factors, identity)
+
+
+def _columns(path: Path) -> dict[str, np.ndarray]:
+    rows = read_csv(path)
+    if not rows:
+        raise UserError(f"{path}: has no row")
+    found = {}
+    for name in rows[0]:
+        texts = [row[name] for row in rows]
+        try:
+            numbers = np.array(texts, dtype=np.float64)
+        except ValueError:
+            found[name] = np.array(texts)
+            continue
+        found[name] = numbers.astype(np.int64) if all(text.isdigit() for text in texts) else numbers
+    return found
+
+
+def _lines(layout: Layout) -> list[str]:
+    try:
+        text = layout.text.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{layout.text}: missing") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{layout.text}: no UTF-8 text ({error})") from None
+    return text.removesuffix("\n").split("\n")
+
+
+def _identity(layout: Layout) -> str:
+    """A hash of the split's sums or, without them, of its files' names, sizes and times."""
+    found = hashlib.sha256(f"{VERSION}\n".encode())
+    if layout.sums.exists():
+        found.update(layout.sums.read_bytes())
+    else:
+        for path in layout.files:
+            try:
+                about = path.stat()
+            except FileNotFoundError:
+                raise UserError(f"{path}: missing; mmcl data verify says what else is") from None
+            found.update(f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return found.hexdigest()
+
+
+def _pack(layout: Layout, target: Path, progress: Callable[[int, int], None]) -> None:
+    """Decode all images into ``target``, which is whole or not there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".packing-"))
+    try:
+        total, done = layout.pairs * len(layout.kind.folders), 0
+        for view in layout.kind.folders:
+            first = _decode(layout.image(view, 0))
+            shape = (layout.pairs, *first.shape)
+            array = np.lib.format.open_memmap(beside / f"{view}.npy", mode="w+", dtype=np.uint8, shape=shape)
+            for index in range(layout.pairs):
+                path = layout.image(view, index)
+                image = _decode(path)
+                if image.shape != first.shape:
+                    (_, h, w), (_, height, width) = image.shape, first.shape
+                    raise UserError(f"{path}: {w} x {h}, where the first image is {width} x {height}")
+                array[index] = image
+                done += 1
+                if done % 500 == 0:
+                    progress(done, total)
+            array.flush()
+            del array
+        about = {"version": VERSION, "folder": str(layout.folder), "pairs": layout.pairs}
+        (beside / "about.json").write_text(json.dumps(about))
+        try:
+            os.rename(beside, target)
+        except OSError:
+            if not target.is_dir():  # another process was faster
+                raise
+        _forget_others(target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _forget_others(target: Path) -> None:
+    """Packed forms of what this split held before. (A process that still reads one keeps its mapped file.)"""
+    split = target.name.rpartition("-")[0]
+    for old in target.parent.glob(f"{split}-*"):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _decode(path: Path) -> np.ndarray:
+    """``(3, height, width)``, uint8."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1)
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; mmcl data verify says what else is") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: broken ({error}); mmcl data verify says what else is") from None
