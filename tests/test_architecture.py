@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "worlds": BASE | {"torch", "numpy", "scipy"},
     "rendering": BASE | {"numpy", "matplotlib"},
     "archives": BASE | {"numpy", "matplotlib", "errors", "records", "rendering"},
-    "encoders": BASE | {"torch"},
+    "encoders": BASE | {"torch", "torchvision"},
     "theory": BASE | {"torch"},
     "losses": BASE | {"torch"},
     "evaluators": BASE | {"torch", "numpy", "sklearn"},

@@ -39,7 +39,7 @@ def build_encoders(
     """Make an encoder for each view, or one for all.
 
     Args:
-        views: name -> ``(n, d_name)``, a sample of each view: it gives the sizes, and first layers may be set from it.
+        views: name -> ``(n, ...)``, a sample of each view: it gives the sizes, and first layers may be set from it.
         make: an encoder for a sample of its view; when ``shared``, for the rows of all views.
         shared: one encoder for all views.
         generator: seeds torch's default initialisers; the global random state is left as it was.
@@ -47,7 +47,7 @@ def build_encoders(
     Raises:
         ValueError: a shared encoder for views of different sizes.
     """
-    sizes = {name: x.shape[1] for name, x in views.items()}
+    sizes = {name: x.shape[1] if x.ndim == 2 else tuple(x.shape[1:]) for name, x in views.items()}
     if shared and len(set(sizes.values())) > 1:
         raise ValueError(
             f"encoder.shared=true: needs views of one size, got {sizes}; use encoder.shared=false"
