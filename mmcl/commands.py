@@ -327,10 +327,10 @@ def _generate(arguments: argparse.Namespace) -> None:
 
 
 def _download(arguments: argparse.Namespace) -> None:
-    """The tar file lies beside the folder, and stays: the sum is held against it."""
+    """What was downloaded lies in FOLDER.download, and may stay: a later download is held to its sum."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from mmcl.archives.download import SOURCES, Source, download, extract
+    from mmcl.archives.download import SOURCES, Place, Source, download, extract
 
     known, folder = SOURCES.get(arguments.source), arguments.folder
     if known is None and "://" not in arguments.source:
@@ -339,16 +339,14 @@ def _download(arguments: argparse.Namespace) -> None:
         raise UserError(f"{folder}: is there already; remove it to download it again")
     url = known.url if known else arguments.source
     source = Source(url, arguments.checksum or (known.checksum if known else None))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    file = folder.parent / url.rpartition("/")[2]
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns) as bar:
-        task = bar.add_task(file.name, total=None)
-        download(source, file, lambda done, total: bar.update(task, completed=done, total=total))
+        task = bar.add_task(url.rpartition("/")[2] or url, total=None)
+        file = download(source, folder, lambda done, total: bar.update(task, completed=done, total=total))
     with Progress(TextColumn("unpacking {task.completed} files")) as bar:
         task = bar.add_task("", total=None)
         extract(file, folder, lambda files: bar.update(task, completed=files))
-    print(f"{folder}: unpacked; mmcl data verify {folder} reads all of it. {file} may go")
+    print(f"{folder}: unpacked; mmcl data verify {folder} reads all of it. {Place(folder).file} may go")
 
 
 def _verify(arguments: argparse.Namespace) -> None:

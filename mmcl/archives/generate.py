@@ -8,9 +8,11 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +25,7 @@ from mmcl.archives.layout import MANIFEST, SPLITS, Kind, Layout
 from mmcl.archives.verify import digest, is_whole, sums
 from mmcl.checks import require, require_choice
 from mmcl.errors import UserError
-from mmcl.records.files import write_bytes, write_csv, write_json
+from mmcl.records.files import csv_bytes, write_bytes, write_json
 from mmcl.rendering import HueMode, ImagePairs, ImageText, describe
 from mmcl.rendering.latents import Factors, pair_generator
 from mmcl.rendering.meshes import Mesh, from_folder
@@ -75,7 +77,7 @@ class Recipe:
         require(self.size >= 8, "size", self.size, ">= 8")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         require(self.samples >= 1, "samples", self.samples, ">= 1")
-        _ = self.law
+        require(0 <= self.style_change_prob <= 1, "style_change_prob", self.style_change_prob, "in [0, 1]")
 
     @property
     def law(self) -> ImageText | ImagePairs:
@@ -121,19 +123,24 @@ def generate(
         progress: told of every block: how many pairs.
 
     Raises:
-        UserError: another archive, or other files, are there.
+        UserError: another archive, or other files, are there; a process that renders was killed.
         ValueError: a number of processes or shard out of range; a mesh that is none.
     """
     require(processes >= 1, "processes", processes, ">= 1")
     which, shards = shard
     require(0 <= which < shards, "shard", shard, "(k, n) with 0 <= k < n")
-    meshes = recipe.load_meshes()
-    _begin(root, recipe, meshes)
+    _begin(root, recipe)
     for split in recipe.pairs:
         _write_tables(root, recipe, split)
     blocks = [block for i, block in enumerate(_blocks(recipe)) if i % shards == which]
-    for block in _rendered(root, recipe, meshes, blocks, processes):
-        progress(block.stop - block.start)
+    try:
+        for block in _rendered(root, recipe, blocks, processes):
+            progress(block.stop - block.start)
+    except BrokenProcessPool:
+        raise UserError(
+            f"{root}: a process that renders was ended from outside (out of memory?); the same command goes on, with "
+            "fewer of them (-j) if it happens again"
+        ) from None
     return _finish(root, recipe)
 
 
@@ -143,27 +150,41 @@ def _blocks(recipe: Recipe) -> Iterator[Block]:
             yield Block(split, start, min(start + BLOCK, pairs))
 
 
-def _begin(root: Path, recipe: Recipe, meshes: list[Mesh]) -> None:
-    """Make the folders and the manifest; refuse what is not this archive."""
+def _begin(root: Path, recipe: Recipe) -> None:
+    """Make the folder and the manifest; refuse what is not this archive."""
     made = {
         "recipe": asdict(recipe),
         "versions": {name: version(name) for name in LIBRARIES},
-        "meshes_sha256": _mesh_hash(meshes),
+        "meshes_sha256": _mesh_hash(recipe.load_meshes()),
     }
-    path = root / MANIFEST
-    if path.exists():
-        there = _read_manifest(path)
-        for part, wanted in made.items():
-            found = there.get(part)
-            if found != wanted:
-                raise UserError(
-                    f"{path}: {_difference(part, found, wanted)}; name another folder, or remove it"
-                )
-        return
-    if root.exists() and any(root.iterdir()):
-        raise UserError(f"{root}: holds files, and no {MANIFEST} of ours; name another folder")
     root.mkdir(parents=True, exist_ok=True)
-    write_json(path, made)
+    path = root / MANIFEST
+    others = [p for p in root.iterdir() if not p.name.startswith(f".{MANIFEST}.")]
+    if not path.exists():
+        if others:
+            raise UserError(f"{root}: holds files, and no {MANIFEST} of ours; name another folder")
+        _write_first(path, made)
+    there = _read_manifest(path)
+    for part, wanted in made.items():
+        found = there.get(part)
+        if part == "recipe" and isinstance(found, dict):  # meshes are what they hold, wherever they lie
+            found = {**found, "meshes": recipe.meshes}
+        if found != wanted:
+            raise UserError(f"{path}: {_difference(part, found, wanted)}; name another folder, or remove it")
+
+
+def _write_first(path: Path, value: object) -> None:
+    """Write a file unless another command has just done so: of several that begin at once, one's manifest stands."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write_json(temporary, value)
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -194,18 +215,15 @@ def _mesh_hash(meshes: list[Mesh]) -> str:
 
 
 def _write_tables(root: Path, recipe: Recipe, split: str) -> None:
-    """The factors of all pairs and their text, unless they are there."""
+    """The factors of all pairs and their text, where they are not there as they must be."""
     layout = recipe.layout(root, split)
     for folder in layout.folders:
         folder.mkdir(parents=True, exist_ok=True)
-    wanted = [layout.latents(view) for view in layout.kind.views]
-    if layout.kind is Kind.image_text:
-        wanted.append(layout.text)
-    if all(path.exists() for path in wanted):
-        return
     pairs = [recipe.draw(split, i) for i in range(layout.pairs)]
-    for view in layout.kind.views:
-        write_csv(layout.latents(view), list(pairs[0][view]), [pair[view] for pair in pairs])
+    files = {
+        layout.latents(view): csv_bytes(list(pairs[0][view]), [pair[view] for pair in pairs])
+        for view in layout.kind.views
+    }
     if layout.kind is Kind.image_text:
         lines = [
             describe(
@@ -217,33 +235,36 @@ def _write_tables(root: Path, recipe: Recipe, split: str) -> None:
             )
             for row in (pair["text"] for pair in pairs)
         ]
-        write_bytes(layout.text, "\n".join(lines).encode())  # (no newline at the end, as published)
+        files[layout.text] = "\n".join(lines).encode()  # (no newline at the end, as published)
+    for path, data in files.items():
+        if not (path.exists() and path.read_bytes() == data):
+            layout.sums.unlink(missing_ok=True)
+            write_bytes(path, data)
 
 
-def _rendered(
-    root: Path, recipe: Recipe, meshes: list[Mesh], blocks: list[Block], processes: int
-) -> Iterator[Block]:
+def _rendered(root: Path, recipe: Recipe, blocks: list[Block], processes: int) -> Iterator[Block]:
     """The blocks as they are done."""
     if processes == 1:
-        _start(root, recipe, meshes)
+        _start(root, recipe)
         yield from map(_make, blocks)
         return
     # One thread each: the processes are the threads, and products of matrices come out the same however many there are.
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), _start_process, (root, recipe)
+    )
     try:
-        with ProcessPoolExecutor(
-            processes, multiprocessing.get_context("spawn"), _start_process, (root, recipe, meshes)
-        ) as pool:
-            # As many blocks as there are processes wait: an interrupt then has little to wait for.
-            left, running = iter(blocks), set()
-            for block in left:
-                running.add(pool.submit(_make, block))
-                if len(running) >= 2 * processes:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            yield from (future.result() for future in running)
+        # Few blocks wait: an interrupt then has little to wait for.
+        left, running = iter(blocks), set()
+        for block in left:
+            running.add(pool.submit(_make, block))
+            if len(running) > processes:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        yield from (future.result() for future in running)
     finally:
+        pool.shutdown(cancel_futures=True)
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
@@ -253,7 +274,7 @@ def _rendered(
 _worker: Callable[[Block], Block]
 
 
-def _start_process(root: Path, recipe: Recipe, meshes: list[Mesh]) -> None:
+def _start_process(root: Path, recipe: Recipe) -> None:
     def end_with_parent() -> None:
         # One that is killed cannot end its processes: they would wait for its next block for ever.
         parent = multiprocessing.parent_process()
@@ -263,21 +284,23 @@ def _start_process(root: Path, recipe: Recipe, meshes: list[Mesh]) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    _start(root, recipe, meshes)
+    _start(root, recipe)
 
 
-def _start(root: Path, recipe: Recipe, meshes: list[Mesh]) -> None:
+def _start(root: Path, recipe: Recipe) -> None:
     """In a process that renders: what all its blocks need."""
     from mmcl.rendering.embree import EmbreeRenderer
 
     global _worker
-    renderer = EmbreeRenderer(meshes, recipe.size, recipe.samples)
+    renderer = EmbreeRenderer(recipe.load_meshes(), recipe.size, recipe.samples)
     mode = HueMode[recipe.hue_mode]
 
     def make(block: Block) -> Block:
         layout = recipe.layout(root, block.split)
         for index in range(block.start, block.stop):
             missing = [view for view in layout.kind.folders if not is_whole(layout.image(view, index))]
+            if missing:
+                layout.sums.unlink(missing_ok=True)  # they are of what was there before
             factors = recipe.draw(block.split, index) if missing else {}
             for view in missing:
                 scene = scene_of(
@@ -302,25 +325,28 @@ def _write_image(path: Path, picture: np.ndarray) -> None:
     Image.fromarray(picture).save(data, format="png")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(data.getvalue())
-    os.replace(temporary, path)
+    try:
+        os.replace(temporary, path)
+    except FileNotFoundError:  # another command in this folder has made it, and cleaned up
+        if not is_whole(path):
+            raise
 
 
 def _finish(root: Path, recipe: Recipe) -> bool:
     """Write the sums of splits that are whole; whether all are."""
-    whole = True
-    for split in recipe.pairs:
-        layout = recipe.layout(root, split)
+    layouts = {split: recipe.layout(root, split) for split in recipe.pairs}
+    for layout in layouts.values():
+        if not all(is_whole(path) for path in layout.images):
+            return False
+    for layout in layouts.values():
         if layout.sums.exists():
             continue
         for folder in layout.folders:
-            for left in folder.glob(".*.png.*"):  # of processes that were killed
+            for left in (*folder.glob(".*.png.*"), *folder.glob(".*.csv.*")):  # of processes that were killed
                 left.unlink(missing_ok=True)
-        if all(path.exists() for path in layout.files):
-            write_bytes(layout.sums, sums(layout).encode())
-        else:
-            whole = False
-    if whole:
-        manifest = _read_manifest(root / MANIFEST)
-        manifest["splits_sha256"] = {split: digest(recipe.layout(root, split).sums) for split in recipe.pairs}
-        write_json(root / MANIFEST, manifest)
-    return whole
+        write_bytes(layout.sums, sums(layout).encode())
+    manifest = _read_manifest(root / MANIFEST)
+    found = {split: digest(layout.sums) for split, layout in layouts.items()}
+    if manifest.get("splits_sha256") != found:
+        write_json(root / MANIFEST, {**manifest, "splits_sha256": found})
+    return True

@@ -81,12 +81,15 @@ class Layout:
         return [self.folder, *found, *([self.text.parent] if self.kind is Kind.image_text else [])]
 
     @property
+    def images(self) -> list[Path]:
+        return [self.image(view, i) for view in self.kind.folders for i in range(self.pairs)]
+
+    @property
     def files(self) -> list[Path]:
         """All files but ``SHA256SUMS``."""
         tables = [self.latents(view) for view in self.kind.views]
         texts = [self.text] if self.kind is Kind.image_text else []
-        images = [self.image(view, i) for view in self.kind.folders for i in range(self.pairs)]
-        return [*tables, *texts, *images]
+        return [*tables, *texts, *self.images]
 
 
 def kind_of(folder: Path) -> Kind | None:

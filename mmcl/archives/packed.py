@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -90,7 +91,10 @@ def open_split(
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
-    rows = read_csv(path)
+    try:
+        rows = read_csv(path)
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path}: no table ({error}); mmcl data verify says what else is") from None
     if not rows:
         raise UserError(f"{path}: has no row")
     found = {}

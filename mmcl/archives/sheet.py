@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import errno
 import textwrap
 from pathlib import Path
 
@@ -28,6 +30,15 @@ def sheet(root: Path, path: Path, rows: int = 2) -> None:
     kind = kind_of(folder) if folder else None
     if folder is None or kind is None:
         raise UserError(f"{root}: no archive; mmcl data generate {root} makes one")
+    try:
+        _draw(folder, kind, path, rows)
+    except (LookupError, ValueError, OSError, csv.Error) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            raise
+        raise UserError(f"{folder}: damaged ({error}); mmcl data verify {root} says where") from error
+
+
+def _draw(folder: Path, kind: Kind, path: Path, rows: int) -> None:
     view = next(iter(kind.folders))
     factors = read_csv(folder / f"latents_{view}.csv")
     layout = Layout(kind, folder, len(factors))

@@ -55,14 +55,19 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write ``rows`` under ``columns``, atomically. Floats are written so that they read back exactly."""
+def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """``rows`` under ``columns``. Floats are written so that they read back exactly."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({k: repr(float(v)) if isinstance(v, float) else v for k, v in row.items()})
-    write_bytes(path, text.getvalue().encode())
+    return text.getvalue().encode()
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write :func:`csv_bytes`, atomically."""
+    write_bytes(path, csv_bytes(columns, rows))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

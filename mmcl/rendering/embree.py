@@ -87,8 +87,8 @@ class EmbreeRenderer:
         picture = np.zeros_like(self._rays)
         picture[seen] = self._light(scene, surface)
         n, s = self._size, self._samples
-        picture = _srgb(picture).reshape(n, s, n, s, 3).mean(axis=(1, 3))
-        return np.asarray(np.round(picture * 255), dtype=np.uint8)
+        mean = picture.clip(0, 1).reshape(n, s, n, s, 3).mean(axis=(1, 3))
+        return _srgb(mean)
 
     def _trace(self, scene: Scene, origins: np.ndarray, directions: np.ndarray) -> tuple[EmbreeScene, tuple]:
         """The object's Embree scene, and rays of the world as its mesh sees them.
@@ -99,8 +99,8 @@ class EmbreeRenderer:
             mesh, new = self._meshes[scene.shape], EmbreeScene()
             self._scenes[scene.shape] = new, TriangleMesh(new, mesh.vertices, mesh.triangles)
         rotation = scene.rotation.astype(np.float32)
-        there = (origins - scene.position.astype(np.float32)) @ rotation
-        return self._scenes[scene.shape][0], (there, directions @ rotation)
+        there = _times(origins - scene.position.astype(np.float32), rotation)
+        return self._scenes[scene.shape][0], (there, _times(directions, rotation))
 
     def _first_hits(self, scene: Scene) -> tuple[_Surface, np.ndarray]:
         """What the camera's rays meet first, and which rays meet anything."""
@@ -123,7 +123,7 @@ class EmbreeRenderer:
             corners = mesh.normals[mesh.triangles[found["primID"][which]]]
             u, v = found["u"][which, None], found["v"][which, None]
             smooth = (1 - u - v) * corners[:, 0] + u * corners[:, 1] + v * corners[:, 2]
-            smooth = smooth @ scene.rotation.T.astype(np.float32)
+            smooth = _times(smooth, scene.rotation.T.astype(np.float32))
             smooth /= np.linalg.norm(smooth, axis=1, keepdims=True).clip(min=1e-12)
             # Both sides of a triangle are drawn, for meshes may be open.
             normals[on_object] = smooth * np.where(_dot(smooth, rays[which]) > 0, -1, 1)[:, None]
@@ -180,12 +180,19 @@ class EmbreeRenderer:
             radius, angle = SPOT_RADIUS * np.sqrt(at[:, :1]), 2 * np.pi * at[:, 1:]
             on_spot = (spot + radius * (np.cos(angle) * side + np.sin(angle) * other)).astype(np.float32)
             towards, squared = _unit(on_spot[surface.place] - surface.points)
-            inside = ((-(towards @ axis) - edge) / ((1 - edge) * np.float32(SPOT_BLEND))).clip(0, 1)
+            inside = ((-_dot(towards, axis[None]) - edge) / ((1 - edge) * np.float32(SPOT_BLEND))).clip(0, 1)
             yield towards, inside * inside * (3 - 2 * inside) * bulb / squared, True
 
 
+# Written out: a library's products of matrices differ in their last bit from one kind of processor to another.
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.asarray(np.einsum("ij,ij->i", a, b))
+    """The inner products of rows, ``(n,)``."""
+    return np.asarray(a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2])
+
+
+def _times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """``rows @ matrix``, of ``(n, 3)`` and ``(3, 3)``."""
+    return np.asarray(rows[:, :1] * matrix[0] + rows[:, 1:2] * matrix[1] + rows[:, 2:] * matrix[2])
 
 
 def _unit(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -214,7 +221,13 @@ def _lobes(surface: _Surface, towards: np.ndarray, cosine: np.ndarray, cosine_ou
     return total
 
 
+# sRGB's curve as the light at which each of the 255 steps is reached: a comparison has no rounding of its own.
+_HALFWAY = (np.arange(255) + 0.5) / 255
+_STEPS = np.where(_HALFWAY <= 0.04045, _HALFWAY / 12.92, ((_HALFWAY + 0.055) / 1.055) ** 2.4).astype(
+    np.float32
+)
+
+
 def _srgb(linear: np.ndarray) -> np.ndarray:
-    """sRGB of linear light, both in [0, 1]; brighter light is white."""
-    x = linear.clip(0, 1)
-    return np.asarray(np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055))
+    """The nearest of sRGB's 256 values for linear light in [0, 1], uint8."""
+    return np.searchsorted(_STEPS, linear, side="right").astype(np.uint8)

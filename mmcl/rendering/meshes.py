@@ -48,6 +48,7 @@ def fitted(vertices: np.ndarray, triangles: np.ndarray) -> Mesh:
     )
     vertices, triangles = vertices[first].astype(np.float64), inverse.reshape(-1)[triangles]
     triangles = triangles[(triangles != np.roll(triangles, 1, axis=1)).all(axis=1)]
+    require(len(triangles) > 0, "triangles", "all without area", "some with three corners")
     used = vertices[np.unique(triangles)]
     vertices = vertices - (used.min(axis=0) + used.max(axis=0)) / 2
     vertices *= RADIUS / np.linalg.norm(vertices[np.unique(triangles)], axis=1).max()

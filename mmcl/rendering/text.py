@@ -15,7 +15,7 @@ PHRASINGS = (
     'Look at the {place} of the picture: {a} {shape} painted in "{colour}".',
     'In the {place} of the scene, we find a "{colour}" thing that has the shape of {a} {shape}.',
 )
-"""They differ in words and in the order of what they say, as the published set's five do; the wording is ours."""
+"""Like the published set's five they differ in words and say things in four orders; the wording is ours."""
 
 
 def describe(shape: int, xpos: int, ypos: int, colour: str, phrasing: int) -> str:

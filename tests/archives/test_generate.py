@@ -1,4 +1,6 @@
 import csv
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +148,84 @@ def test_a_kill_leaves_no_broken_file_and_no_process(whole, tmp_path):
     assert subprocess.run(group, capture_output=True, check=False).returncode == 1
     assert generate(root, SMALL, processes=1)
     assert contents(root) == contents(whole)
+
+
+def test_what_was_removed_broken_or_changed_after_the_sums_is_made_again(whole, tmp_path):
+    root = shutil.copytree(whole, tmp_path / "set")
+    (root / "train/images/66.png").unlink()
+    assert not generate(root, SMALL, processes=1, shard=(0, 2))  # 66 is the other part's
+    assert generate(root, SMALL, processes=1, shard=(1, 2))
+    (root / "test/latents_text.csv").write_bytes(b"")
+    (root / "test/images/2.png").write_bytes(b"")
+    assert generate(root, SMALL, processes=1)
+    assert contents(root) == contents(whole)
+
+
+def test_commands_that_begin_at_once_share_a_folder(whole, tmp_path, monkeypatch):
+    """One finds what another, or one that was killed, has begun to write; both see no manifest, and one is faster."""
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / ".manifest.json.4711").write_text("{")
+    link = os.link
+
+    def later(source, target):
+        monkeypatch.undo()
+        assert not generate(root, SMALL, processes=1, shard=(1, 2))  # the other is faster
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", later)
+    assert generate(root, SMALL, processes=1, shard=(0, 2))
+    (root / ".manifest.json.4711").unlink()
+    assert contents(root) == contents(whole)
+
+
+def test_of_two_recipes_that_begin_at_once_one_stands(tmp_path, monkeypatch):
+    link = os.link
+
+    def later(source, target):
+        monkeypatch.undo()
+        assert generate(tmp_path / "set", PAIRS, processes=1)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", later)
+    with pytest.raises(UserError, match=r"made with recipe\.kind='image_pairs', not 'image_text'"):
+        generate(tmp_path / "set", SMALL, processes=1)
+
+
+def test_the_same_meshes_from_another_place_are_the_same_archive(tmp_path):
+    sphere = trimesh.creation.icosphere(1)
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        for shape in SHAPE_WORDS:
+            sphere.export(tmp_path / folder / f"{shape}.obj")
+    own = Recipe(**{**vars(PAIRS), "meshes": str(tmp_path / "one")})
+    assert generate(tmp_path / "set", own, processes=1)
+    assert generate(tmp_path / "set", Recipe(**{**vars(own), "meshes": str(tmp_path / "two")}), processes=1)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_ended_from_outside_is_a_line(tmp_path):
+    big = Recipe(**{**vars(SMALL), "pairs": {"train": 4000}})
+    program = (
+        "from pathlib import Path; from mmcl.archives.generate import Recipe, generate\n"
+        "from mmcl.errors import UserError\n"
+        "if __name__ == '__main__':\n"
+        f"    try: generate(Path({str(tmp_path / 'set')!r}), Recipe(**{vars(big)!r}), processes=2)\n"
+        "    except UserError as error: print(error)"
+    )
+    (tmp_path / "make.py").write_text(program)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "make.py")], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while len(list(tmp_path.glob("set/train/images/*.png"))) < 10 and time.monotonic() < until:
+        time.sleep(0.01)
+    found = subprocess.run(
+        ["pgrep", "-f", "spawn_main", "-g", str(process.pid)], capture_output=True, text=True, check=True
+    )
+    os.kill(int(found.stdout.split()[-1]), signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert "a process that renders was ended from outside (out of memory?); the same command goes on" in out
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,15 @@ def test_a_sheet_shows_the_images(tmp_path, kind, pairs):
     assert not (tmp_path / "more.png").exists()
 
 
+@pytest.mark.parametrize("name", ["text/text_raw.txt", "latents_image.csv", "images/00.png"])
+def test_a_damaged_archive(tmp_path, name):
+    root = tmp_path / "set"
+    assert generate(root, Recipe(pairs={"val": 40}, size=12, samples=1), processes=1)
+    (root / "val" / name).write_text("shape\n9")
+    with pytest.raises(UserError, match=r"val: damaged .*; mmcl data verify .* says where"):
+        sheet(root, tmp_path / "sheet.png", 1)
+
+
 def test_no_archive(tmp_path):
     with pytest.raises(UserError, match="no archive; mmcl data generate"):
         sheet(tmp_path, tmp_path / "sheet.png")

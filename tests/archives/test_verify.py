@@ -1,4 +1,7 @@
+import hashlib
 import shutil
+import struct
+import zlib
 
 import pytest
 from PIL import Image
@@ -49,6 +52,23 @@ def cut_last_row(path):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
+def bomb():
+    """A PNG of a few bytes that says it has 60,000 x 60,000 pixels."""
+
+    def part(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = part(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + part(b"IDAT", zlib.compress(b"\0" * 1000)) + part(b"IEND", b"")
+
+
+def reseal(folder):
+    text = folder / "text/text_raw.txt"
+    before = hashlib.sha256(text.read_bytes()).hexdigest()
+    text.write_text(text.read_text() + " indeed")
+    change(folder / "SHA256SUMS", before.encode(), hashlib.sha256(text.read_bytes()).hexdigest().encode())
+
+
 BREAK = {
     "an image is missing": (lambda a: (a / "train/images/03.png").unlink(), "train/images/03.png: missing"),
     "an image is cut": (lambda a: cut(a / "train/images/03.png"), "03.png: broken"),
@@ -56,7 +76,7 @@ BREAK = {
     "an image is text": (lambda a: (a / "train/images/03.png").write_text("<html>"), "03.png: broken"),
     "an image has another size": (
         lambda a: resave(a / "val/images/2.png", size=(16, 12)),
-        "2.png: 16 x 12, where the first image is 12 x 12",
+        "train/images/00.png is 12 x 12",
     ),
     "an image has no colour": (
         lambda a: resave(a / "val/images/2.png", mode="L"),
@@ -90,6 +110,61 @@ BREAK = {
     "a value is not finite": (
         lambda a: change(a / "val/latents_image.csv", b",0.0,", b",nan,"),
         "line 2, object_zpos='nan': must be a number",
+    ),
+    "a value is out of range": (
+        lambda a: change(a / "val/latents_image.csv", b",0.0,", b",1.5,"),
+        "line 2, object_zpos='1.5': must be a number in [0, 1]",
+    ),
+    "a class is none": (
+        lambda a: (a / "val/latents_text.csv").write_text(
+            (a / "val/latents_text.csv").read_text().replace("\n", "\n9", 1)
+        ),
+        "must be a whole number from 0 to 6",
+    ),
+    "content differs": (
+        lambda a: change(a / "val/latents_text.csv", b",0.0,", b",1.0,"),
+        "latents_text.csv: line 2, object_zpos='1.0', where the other table has '0.0'",
+    ),
+    "a column has another name": (
+        lambda a: change(a / "val/latents_image.csv", b"object_color", b"colour"),
+        "latents_image.csv: has no column object_color",
+    ),
+    "a table is no text": (
+        lambda a: (a / "val/latents_image.csv").write_bytes(b"\xff\xfe\n"),
+        "latents_image.csv: no UTF-8 text",
+    ),
+    "a table has a quote that does not end": (
+        lambda a: change(a / "val/latents_image.csv", b"0.0", b'"0.0'),
+        "latents_image.csv: no table",
+    ),
+    "the text is no text": (
+        lambda a: (a / "val/text/text_raw.txt").write_bytes(b"\xff"),
+        "text_raw.txt: no UTF-8 text",
+    ),
+    "an image is a JPEG": (
+        lambda a: Image.open(a / "val/images/2.png").save(a / "val/images/2.png", format="jpeg"),
+        "2.png: broken",
+    ),
+    "an image lacks its end": (
+        lambda a: (a / "val/images/2.png").write_bytes((a / "val/images/2.png").read_bytes()[:-12]),
+        "2.png: broken",
+    ),
+    "an image is a bomb": (
+        lambda a: (a / "val/images/2.png").write_bytes(bomb()),
+        "2.png: broken",
+    ),
+    "a split is missing": (lambda a: shutil.rmtree(a / "val"), "val: missing; "),
+    "sums and a file have changed together": (
+        lambda a: reseal(a / "val"),
+        "val/SHA256SUMS: is not what ",
+    ),
+    "the manifest is none": (
+        lambda a: (a / "manifest.json").write_text("{}"),
+        "manifest.json: not what mmcl data generate writes",
+    ),
+    "a file that the sums have is missing": (
+        lambda a: change(a / "val/SHA256SUMS", b"images/2.png", b"images/7.png"),
+        "lists images/7.png, which the tables have no row for",
     ),
     "a table is missing": (
         lambda a: (a / "val/latents_text.csv").unlink(),

@@ -138,10 +138,10 @@ def test_the_original_hues_of_lights_are_partly_lost_and_the_wrapped_ones_are_no
     assert np.allclose([light_rgb(u, saturation, HueMode.original) for u in inside], constant, atol=1e-12)
     wrapped = {tuple(np.round(light_rgb(u, saturation, HueMode.wrapped), 6)) for u in inside}
     assert len(wrapped) == 50
-    # The jump at 1/6: blue goes from 1 + saturation / 2 to 1 - saturation.
+    # Blue is out of range at 0, and jumps at 1/6.
+    assert light_rgb(0.0, saturation, HueMode.original)[2] == pytest.approx(1 + saturation / 2)
     below, above = (light_rgb(1 / 6 + d, saturation, HueMode.original) for d in (-1e-9, 1e-9))
-    assert below[2] > 1
-    assert above[2] == pytest.approx(1 - saturation)
+    assert (below[2], above[2]) == (pytest.approx(1), pytest.approx(1 - saturation))
     for u in (0.5, 0.75, 1.0):
         assert light_rgb(u, saturation, HueMode.original) == light_rgb(u, saturation, HueMode.wrapped)
 
