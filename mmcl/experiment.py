@@ -41,7 +41,7 @@ from mmcl.training.module import ContrastiveModule
 from mmcl.training.processes import Processes
 from mmcl.training.stop import Stop
 from mmcl.training.trainer import Precision
-from mmcl.worlds import World, world_hash
+from mmcl.worlds import SplitWorld, World, world_hash
 
 RESULT_COLUMNS = (
     "run_key",
@@ -62,7 +62,7 @@ RESULT_COLUMNS = (
 
 
 CALIBRATION = 16384
-"""Samples that an encoder may set its first layer from: it is part of what a seed means."""
+"""Samples that an encoder may set its first layer from, unless the world says how many: part of what a seed means."""
 
 
 class InterruptedRun(Exception):
@@ -373,7 +373,8 @@ def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
 def make_module(config: Train, world: World) -> ContrastiveModule:
     """Encoders and objective with their initial weights, a function of config and world alone."""
     seed = config.run.seed
-    views = world.sample(CALIBRATION, generator(seed, Stream.INIT, 1)).views
+    calibration = getattr(world, "calibration", CALIBRATION)
+    views = world.sample(calibration, generator(seed, Stream.INIT, 1)).views
     encoders = config.encoder.build(views, generator(seed, Stream.INIT, 0))
     module = ContrastiveModule(
         encoders,
@@ -585,7 +586,8 @@ def _run_evaluators(
 
     def sample(n: int, split: str, intervention: str | None) -> Any:
         random = generator(config.run.seed, streams[split])
-        return world.sample(n, random, intervention=intervention)
+        source = world.part(split) if isinstance(world, SplitWorld) else world
+        return source.sample(n, random, intervention=intervention)
 
     with Progress(
         TextColumn("{task.description}"),

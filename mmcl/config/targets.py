@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmcl.errors import UserError
 
 ALLOWED: dict[str, tuple[str, ...]] = {
-    "data": ("mmcl.worlds.",),
+    "data": ("mmcl.worlds.", "mmcl.data."),
     "encoder": ("mmcl.encoders.",),
     "loss": ("mmcl.losses.",),
     "evaluator": ("mmcl.evaluators.",),

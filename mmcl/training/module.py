@@ -128,8 +128,11 @@ class ContrastiveModule(pl.LightningModule):
             self.clip_gradients(optimizer, self._gradient_clip_val, "norm")
 
     def cast(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``views`` where the encoders are, in their parameters' dtype."""
-        return {name: x.to(self.device, self.dtype) for name, x in views.items()}
+        """``views`` where the encoders are, in their parameters' dtype, but for int64, numbers of words."""
+        return {
+            name: x.to(self.device, x.dtype if x.dtype == torch.int64 else self.dtype)
+            for name, x in views.items()
+        }
 
     def loss(self, batch: Batch, fresh: Batch | None) -> Tensor:
         """The objective of the encodings of a batch, and of an independent one where it needs that.

@@ -1,6 +1,6 @@
 """Worlds: data-generating processes with known factors. Pure sampling, with a generator passed in."""
 
-from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole, World, world_hash
+from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole, SplitWorld, World, world_hash
 from mmcl.worlds.classes import ClassValues, class_table
 from mmcl.worlds.covariance import wishart_cholesky
 from mmcl.worlds.latent_variable_model import LatentVariableModel, LatentVariableWorld, Process
@@ -18,6 +18,7 @@ __all__ = [
     "Process",
     "SharedBlocks",
     "SharedBlocksWorld",
+    "SplitWorld",
     "World",
     "class_table",
     "condition_threshold",

@@ -92,6 +92,18 @@ class World(Protocol):
         ...
 
 
+@runtime_checkable
+class SplitWorld(World, Protocol):
+    """A world of given samples, some of which are held out; :class:`World` itself is those of training."""
+
+    calibration: int
+    """How many samples an encoder may set its first layer from."""
+
+    def part(self, name: str) -> World:
+        """The held-out samples of ``validation`` or ``test``, none of them twice in what ``sample`` gives."""
+        ...
+
+
 def world_hash(state: Mapping[str, Tensor]) -> str:
     """SHA-256 (64 hex digits) of a world's state: its names, dtypes, shapes and raw bytes.
 
