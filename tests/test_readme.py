@@ -20,6 +20,8 @@ def tables(text):
         ("results/table1/report/table1a/table.md", "results/table1/README.md"),
         ("results/table1/report/table1b/table.md", "results/table1/README.md"),
         ("results/numerical_quick/report/numerical_quick/table.md", "results/numerical_quick/README.md"),
+        ("results/table1/report/table1_symmetric/table.md", "results/table1/README.md"),
+        ("results/table4/report/table4b/table.md", "results/table4/README.md"),
         ("benchmarks/results.md", "README.md"),
     ],
 )
@@ -40,6 +42,7 @@ def test_links_lead_somewhere():
         "docs/results.md",
         "results/numerical_quick/README.md",
         "results/table1/README.md",
+        "results/table4/README.md",
         "docs/recipe.md",
         "docs/reproduce.md",
         "docs/performance.md",
