@@ -66,10 +66,13 @@ def test_the_first_twenty_losses(tmp_path, monkeypatch):
 def test_the_last_run_of_each_sweep_takes_its_first_steps(tmp_path, sweep):
     name = f"sweep=paper/{sweep}"
     job = expand([*compose_hydra("train", [name]).params, name])[-1]
-    short = ["trainer.max_steps=2", "trainer.log_every_n_steps=1", "callbacks=[none]", "evaluator=[linear]"]
-    config = validate_train(
-        compose_one("train", [*job, *short, "evaluation.n_fit=64", "evaluation.n_test=64"])
-    )
+    short = ["trainer.max_steps=2", "trainer.log_every_n_steps=1", "callbacks=[none]", "evaluation.n_fit=64"]
+    short += ["evaluation.n_test=64", "evaluation.n_intervention=64"]
+    if "directions" in validate_train(compose_one("train", job)).evaluator:  # its sizes are the sweep's
+        short += ["evaluator.directions.n_fit=64", "evaluator.directions.n_test=64"]
+    else:
+        short.append("evaluator=[linear]")
+    config = validate_train(compose_one("train", [*job, *short]))
     train(config, tmp_path, [])
     logged = pd.read_csv(tmp_path / "metrics.csv")
     losses = logged[logged.name == "loss"]
