@@ -22,6 +22,7 @@ def tables(text):
         ("results/numerical_quick/report/numerical_quick/table.md", "results/numerical_quick/README.md"),
         ("results/table1/report/table1_symmetric/table.md", "results/table1/README.md"),
         ("results/table4/report/table4b/table.md", "results/table4/README.md"),
+        ("results/figure7a/report/figure7a/table.md", "results/figure7a/README.md"),
         ("benchmarks/results.md", "README.md"),
     ],
 )
@@ -43,6 +44,7 @@ def test_links_lead_somewhere():
         "results/numerical_quick/README.md",
         "results/table1/README.md",
         "results/table4/README.md",
+        "results/figure7a/README.md",
         "docs/recipe.md",
         "docs/reproduce.md",
         "docs/performance.md",
