@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slurm
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = Path(__file__).parent / "slurm-local.sh"
-STEPS = 3000
+STEPS = 8000  # half a minute on a fast core: SLURM looks at time limits twice a minute
 RUN = (
     "experiment=smoke",
     "name=queue",
@@ -284,7 +284,7 @@ def test_two_tasks_of_a_job_train_one_run(slurm, tmp_path):
     long = (
         "name=pair",
         "trainer.precision=fp64",
-        f"trainer.max_steps={STEPS}",
+        "trainer.max_steps=3000",
         "trainer.steps_per_execution=10",
     )
     train = [sys.executable, str(ROOT / "train.py"), *run, *long, "trainer.accelerator=cpu"]
