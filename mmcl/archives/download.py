@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import json
 import lzma
@@ -20,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from mmcl.archives.layout import SPLITS
+from mmcl.archives.verify import digest
 from mmcl.checks import require
 from mmcl.errors import UserError
 from mmcl.records.files import write_json
@@ -125,7 +125,7 @@ def download(
         fresh = place.part
     else:
         fresh = place.file
-    found = _sum(fresh, algorithm)
+    found = digest(fresh, algorithm)
     if expected and found != expected:
         fresh.unlink()
         raise UserError(
@@ -143,11 +143,6 @@ def _parsed(checksum: str) -> tuple[str, str]:
     fits = len(value) == length and set(value) <= set("0123456789abcdef")
     require(fits, "checksum", checksum, "sha256:SUM or md5:SUM, of 64 or 32 hexadecimal digits")
     return algorithm, value
-
-
-def _sum(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _fetch(url: str, place: Place, progress: Progress, pause: float) -> None:
@@ -211,7 +206,7 @@ def _fetch_once(url: str, place: Place, progress: Progress) -> bool:
         }
         if total is not None:
             _check_room(place.home, total - done, url)
-        write_json(place.record, {**place.read(), "url": url, **about})
+        write_json(place.record, {**known, "url": url, **about})
         whole = True
         with place.part.open("ab" if goes_on else "wb") as file:
             progress(done, total)
@@ -291,7 +286,7 @@ def extract(archive: Path, root: Path, progress: Callable[[int], None] = lambda 
         shutil.rmtree(beside, ignore_errors=True)
     place = Place(root)
     if archive == place.file:
-        write_json(place.record, {**place.read(), "sha256": _sum(archive, "sha256")})
+        write_json(place.record, {**place.read(), "sha256": digest(archive)})
 
 
 def _copy(content: IO[bytes], target: Path) -> None:

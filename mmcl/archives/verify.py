@@ -38,10 +38,10 @@ CLASSES = {
 """Of columns of image/text pairs: whole numbers below these. All others, but for names, lie in [0, 1]."""
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """A file's sum, by its SHA-256 or another of ``hashlib``."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def is_whole(path: Path) -> bool:

@@ -324,27 +324,15 @@ def test_an_archive_cut_between_two_members_is_damaged(tmp_path, keep):
     assert names(tmp_path) == ["a.tar"]
 
 
-def test_the_command(server, tmp_path, capsys, monkeypatch):
-    from mmcl.commands import main
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["mmcl", "data", "download", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        out = capsys.readouterr()
-        return code, out.out.splitlines(), out.err
-
+def test_the_command(server, tmp_path, cli):
     pack(tmp_path / "a.tar.gz", [("set/train/latents_image.csv", b"x"), ("set/test/latents_image.csv", b"x")])
     server.data = (tmp_path / "a.tar.gz").read_bytes()
     folder = tmp_path / "new" / "set"
-    code, out, _ = call(server.url, str(folder))
+    result = cli("mmcl", "data", "download", server.url, str(folder))
     said = f"{folder}: unpacked; mmcl data verify {folder} reads all of it. {folder}.download/archive may go"
-    assert (code, out[-1]) == (0, said)
+    assert (result.code, result.out.splitlines()[-1]) == (0, said)
     assert names(folder) == ["test", "train"]
-    code, _, err = call(server.url, str(folder))
-    assert (code, "is there already" in err, err.count("\n")) == (1, True, 1)
-    code, _, err = call("imagenet", str(folder))
-    assert (code, err) == (1, "error: imagenet: neither a URL nor one of multimodal3dident\n")
+    result = cli("mmcl", "data", "download", server.url, str(folder))
+    assert (result.code, "is there already" in result.err, result.err.count("\n")) == (1, True, 1)
+    result = cli("mmcl", "data", "download", "imagenet", str(folder))
+    assert (result.code, result.err) == (1, "error: imagenet: neither a URL nor one of multimodal3dident\n")

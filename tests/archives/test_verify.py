@@ -198,33 +198,22 @@ def test_a_folder_without_an_archive(tmp_path):
         verify(tmp_path)
 
 
-def test_the_commands(tmp_path, capsys, monkeypatch):
-    from mmcl.commands import main
-
-    def call(*words):
-        monkeypatch.setattr("sys.argv", ["mmcl", "data", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as end:
-            code = end.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
+def test_the_commands(tmp_path, cli):
     root = str(tmp_path / "set")
     small = ("--train", "3", "--val", "2", "--test", "0", "--size", "12", "--samples", "1", "-j", "1")
-    code, out, _ = call("generate", root, *small)
-    assert (code, out.splitlines()[-1]) == (0, f"{root}: 3 train, 2 val pairs, 12 x 12")
-    assert call("verify", root)[:2] == (0, f"{root}: whole; 3 train, 2 val pairs\n")
+    result = cli("mmcl", "data", "generate", root, *small)
+    assert (result.code, result.out.splitlines()[-1]) == (0, f"{root}: 3 train, 2 val pairs, 12 x 12")
+    result = cli("mmcl", "data", "verify", root)
+    assert (result.code, result.out) == (0, f"{root}: whole; 3 train, 2 val pairs\n")
     (tmp_path / "set/train/images/1.png").unlink()
-    code, _, err = call("verify", root)
-    assert code == 1
-    assert err.splitlines()[-2:] == [
+    result = cli("mmcl", "data", "verify", root)
+    assert result.code == 1
+    assert result.err.splitlines()[-2:] == [
         f"{tmp_path}/set/train/images/1.png: missing",
         f"error: {root}: 1 fault(s)",
     ]
-    code, _, err = call("generate", root, *small, "--seed", "2")
-    assert (code, err) == (
+    result = cli("mmcl", "data", "generate", root, *small, "--seed", "2")
+    assert (result.code, result.err) == (
         1,
         f"error: {root}/manifest.json: made with recipe.seed=0, not 2; name another folder, or remove it\n",
     )
@@ -235,6 +224,6 @@ def test_the_commands(tmp_path, capsys, monkeypatch):
         (("-j", "0"), "processes=0: must be >= 1"),
         (("--train", "-1"), "train=-1: must be >= 1"),
     ):
-        code, _, err = call("generate", str(tmp_path / "other"), *small, *wrong)
-        assert (code, said in err, err.count("\n")) == (1, True, 1), (wrong, err)
+        result = cli("mmcl", "data", "generate", str(tmp_path / "other"), *small, *wrong)
+        assert (result.code, said in result.err, result.err.count("\n")) == (1, True, 1), (wrong, result.err)
     assert not (tmp_path / "other").exists()
