@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmcl.config.schema import Train, validate_train
 from mmcl.data import StreamingDataModule
 from mmcl.errors import UserError
-from mmcl.evaluators import Row, run_evaluators
+from mmcl.evaluators import REFERENCES, Row, run_evaluators
 from mmcl.random import Stream, generator
 from mmcl.records import manifest as records
 from mmcl.records import tensors
@@ -41,7 +41,7 @@ from mmcl.training.module import ContrastiveModule
 from mmcl.training.processes import Processes
 from mmcl.training.stop import Stop
 from mmcl.training.trainer import Precision
-from mmcl.worlds import SplitWorld, World, world_hash
+from mmcl.worlds import SplitWorld, World, content_of, world_hash
 
 RESULT_COLUMNS = (
     "run_key",
@@ -611,5 +611,6 @@ def _run_evaluators(
             module.objective,
             on_progress=show,
             on_rows=keep,
+            references={**REFERENCES, "none": content_of(world)},
             device=device,
         )

@@ -5,13 +5,16 @@ from mmcl.evaluators.classifiers import LogisticRegression, MLPClassifier
 from mmcl.evaluators.directions import DirectionRidge
 from mmcl.evaluators.heldout_loss import HeldoutLoss
 from mmcl.evaluators.online import linear_r2
+from mmcl.evaluators.other_factors import OtherFactors
+from mmcl.evaluators.retrieval import Retrieval
 from mmcl.evaluators.ridge import KernelRidge, LinearRegression
-from mmcl.evaluators.run import BatchLike, run_evaluators
+from mmcl.evaluators.run import REFERENCES, BatchLike, run_evaluators
 from mmcl.evaluators.scores import r2_score
 from mmcl.evaluators.shared_dimension import SharedDimension
 
 __all__ = [
     "INTERVENTIONS",
+    "REFERENCES",
     "BatchLike",
     "DirectionRidge",
     "Evaluator",
@@ -21,7 +24,9 @@ __all__ = [
     "LogisticRegression",
     "MLPClassifier",
     "Objective",
+    "OtherFactors",
     "Representations",
+    "Retrieval",
     "Row",
     "SharedDimension",
     "linear_r2",

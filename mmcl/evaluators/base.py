@@ -74,7 +74,7 @@ class Row:
     """One measured number.
 
     ``value``: the score on ``split``. ``chance``: the score of the best constant. ``ceiling``: the score of
-    the same predictor fitted from the true content (the reference factor) instead of an encoding; what an
+    the same predictor fitted from the true content (the reference factors) instead of an encoding; what an
     encoding of content alone could reach, so ``value - ceiling`` is what it leaks beyond that. ``None``: not
     defined. ``n_fit``, ``n_test``: samples that fitted and that scored (``n_fit = 0``: nothing was fitted).
 
@@ -108,9 +108,13 @@ class Evaluator(Protocol):
     def interventions(self) -> list[str]: ...
 
     def evaluate(
-        self, fit: Representations, test: Representations, reference: str | None, objective: Objective | None
+        self,
+        fit: Representations,
+        test: Representations,
+        reference: tuple[str, ...],
+        objective: Objective | None,
     ) -> list[Row]:
-        """Fit predictors on ``fit``, score them on ``test``; ``reference`` names the ceiling's factor."""
+        """Fit predictors on ``fit``, score them on ``test``; ``reference``: the ceiling's factors, or none."""
         ...
 
 
@@ -166,11 +170,19 @@ def standardise(fit: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     return (fit - mean) / scale, (test - mean) / scale
 
 
-def reference_inputs(fit: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    """The reference factor as predictor input: as it is when continuous, one-hot per component when discrete.
+def reference_inputs(
+    fit: Mapping[str, Tensor], test: Mapping[str, Tensor], names: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """The named factors side by side as predictor input: continuous as they are, discrete one-hot per component.
 
     Classes are those of the fit split; a class met only in the test split is encoded as zeros.
     """
+    sides = [_predictor_input(fit[name], test[name]) for name in names]
+    left, right = zip(*sides, strict=True)
+    return torch.cat(left, dim=1), torch.cat(right, dim=1)
+
+
+def _predictor_input(fit: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     if fit.is_floating_point():
         return fit, test
     classes = [torch.unique(column) for column in fit.unbind(dim=1)]
@@ -188,7 +200,7 @@ def predictor_rows(
     fit: Representations,
     test: Representations,
     targets: Mapping[str, Tensor],
-    reference: str | None,
+    reference: tuple[str, ...],
     metric: str,
     predict: Predict,
     constant: Callable[[Tensor], Tensor],
@@ -201,13 +213,13 @@ def predictor_rows(
     constant, ``(1, k)``. ``score(y, prediction)``: a float. The ceiling does not depend on the
     representation and is computed once.
 
-    Raises ``ValueError`` when the splits name different tensors or ``reference`` is no factor.
+    Raises ``ValueError`` when the splits name different tensors or ``reference`` names what is no factor.
     """
     for kind, ours, theirs in (("z", fit.z, test.z), ("factors", fit.factors, test.factors)):
         if ours.keys() != theirs.keys():
             raise ValueError(f"{kind} differ between fit and test: {sorted(ours)} and {sorted(theirs)}")
-    if reference is not None and reference not in fit.factors:
-        raise ValueError(f"reference={reference!r}: must be None or one of {', '.join(fit.factors)}")
+    if unknown := [name for name in reference if name not in fit.factors]:
+        raise ValueError(f"reference={unknown[0]!r}: must be one of {', '.join(fit.factors)}")
     if not targets:
         return []
 
@@ -224,8 +236,8 @@ def predictor_rows(
         for name in y_fit
     }
     ceiling: dict[str, float] = {}
-    if reference is not None:
-        ceiling = scores(*reference_inputs(fit.factors[reference], test.factors[reference]))
+    if reference:
+        ceiling = scores(*reference_inputs(fit.factors, test.factors, reference))
     rows = []
     for representation in fit.z:
         value = scores(fit.z[representation], test.z[representation])

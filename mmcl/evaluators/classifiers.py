@@ -54,7 +54,7 @@ class LogisticRegression(Predictor):
         self,
         fit: Representations,
         test: Representations,
-        reference: str | None = None,
+        reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
         """One row per representation and discrete factor (none: no row, no cost); no use of ``objective``."""
@@ -121,7 +121,7 @@ class MLPClassifier(Predictor):
         self,
         fit: Representations,
         test: Representations,
-        reference: str | None = None,
+        reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
         """One row per representation and discrete factor (none: no row, no cost); no use of ``objective``."""

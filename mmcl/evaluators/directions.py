@@ -93,7 +93,7 @@ class DirectionRidge(KernelRidge):
         self,
         fit: Representations,
         test: Representations,
-        reference: str | None = None,
+        reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
         """A row for each representation and direction, and one for each direction's strength."""

@@ -46,7 +46,7 @@ class HeldoutLoss:
         self,
         fit: Representations,
         test: Representations,
-        reference: str | None = None,
+        reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
         """Two rows; ``n_fit`` is 0 (nothing is fitted) and ``n_test`` the samples used. Needs ``objective``.

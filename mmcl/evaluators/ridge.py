@@ -53,7 +53,7 @@ class LinearRegression(Predictor):
         self,
         fit: Representations,
         test: Representations,
-        reference: str | None = None,
+        reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
         """One row per representation and continuous factor; ``objective`` is not used."""
@@ -107,7 +107,7 @@ class KernelRidge(Predictor):
         self,
         fit: Representations,
         test: Representations,
-        reference: str | None = None,
+        reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
         """One row per representation and continuous factor; ``objective`` is not used."""
@@ -118,7 +118,7 @@ class KernelRidge(Predictor):
         fit: Representations,
         test: Representations,
         targets: Mapping[str, Tensor],
-        reference: str | None,
+        reference: tuple[str, ...],
     ) -> list[Row]:
         """One row per representation and target: ``targets`` of the fit split, of the same name in ``test.factors``."""
         if len(fit) < 2 * self.folds:

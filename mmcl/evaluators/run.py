@@ -12,8 +12,10 @@ from torch import Tensor
 
 from mmcl.evaluators.base import Evaluator, Objective, Representations, Row
 
-# The factor that made the views, from which the ceiling is predicted, under each intervention.
-REFERENCES: Mapping[str, str] = MappingProxyType({"none": "content", "permute_content": "content_intervened"})
+# The factors that made the views, from which the ceiling is predicted, under each intervention.
+REFERENCES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"none": ("content",), "permute_content": ("content_intervened",)}
+)
 
 
 class BatchLike(Protocol):
@@ -48,7 +50,7 @@ def run_evaluators(
     chunk: int = 4096,
     on_progress: Callable[[int, int, str], None] | None = None,
     on_rows: Callable[[str, list[Row]], None] | None = None,
-    references: Mapping[str, str] = REFERENCES,
+    references: Mapping[str, tuple[str, ...]] = REFERENCES,
     device: torch.device | str = "cpu",
 ) -> list[Row]:
     """All rows of all evaluators, named after their keys.
@@ -59,7 +61,7 @@ def run_evaluators(
     encodings; eval mode and moving views to the encoder's device are the caller's. ``chunk``: rows encoded
     at a time. ``on_progress(done, total, what)`` is called before each evaluation and once at the end.
     ``on_rows(name, rows)`` is given all rows of each evaluator as soon as it has ended.
-    ``references``: intervention -> factor for the ceiling; without that factor there is no ceiling, except
+    ``references``: intervention -> factors for the ceiling; without these factors there is no ceiling, except
     that an intervention must say what it made the views from. ``device``: where encodings are kept and
     predictors are computed (float64, so not 'mps').
 
@@ -89,13 +91,13 @@ def run_evaluators(
                 on_progress(done, total, f"{name} ({intervention})")
             fit = representations(evaluator.n_fit, "validation", intervention)
             test = representations(evaluator.n_test, "test", intervention)
-            reference = references.get(intervention)
-            if reference not in fit.factors:
+            reference = references.get(intervention, ())
+            if missing := [name for name in reference if name not in fit.factors]:
                 if intervention != "none":
                     raise ValueError(
-                        f"intervention {intervention!r}: the samples have no factor {reference!r}"
+                        f"intervention {intervention!r}: the samples have no factor {missing[0]!r}"
                     )
-                reference = None
+                reference = ()
             found = evaluator.evaluate(fit, test, reference, objective)
             own += [replace(row, evaluator=name, intervention=intervention) for row in found]
             done += 1

@@ -87,7 +87,7 @@ class SharedDimension:
         self,
         fit: Representations,
         test: Representations,
-        reference: str | None = None,
+        reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
         """Rows of every modality; of one alone the intrinsic dimension. ``reference``, ``objective`` are not used."""

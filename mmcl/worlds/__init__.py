@@ -1,6 +1,6 @@
 """Worlds: data-generating processes with known factors. Pure sampling, with a generator passed in."""
 
-from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole, SplitWorld, World, world_hash
+from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole, SplitWorld, World, content_of, world_hash
 from mmcl.worlds.classes import ClassValues, class_table
 from mmcl.worlds.covariance import wishart_cholesky
 from mmcl.worlds.latent_variable_model import LatentVariableModel, LatentVariableWorld, Process
@@ -22,6 +22,7 @@ __all__ = [
     "World",
     "class_table",
     "condition_threshold",
+    "content_of",
     "draw_mixing",
     "wishart_cholesky",
     "world_hash",

@@ -104,6 +104,11 @@ class SplitWorld(World, Protocol):
         ...
 
 
+def content_of(world: World) -> tuple[str, ...]:
+    """The names of the factors that all modalities share, in the world's order; of some worlds there are several."""
+    return tuple(name for name, role in world.roles.items() if role.role == "content")
+
+
 def world_hash(state: Mapping[str, Tensor]) -> str:
     """SHA-256 (64 hex digits) of a world's state: its names, dtypes, shapes and raw bytes.
 

@@ -52,15 +52,27 @@ def test_standardise_is_standard_scaler_with_constant_columns_kept() -> None:
 
 def test_discrete_reference_is_one_hot_per_component_and_new_classes_are_zeros() -> None:
     fit, test = torch.tensor([[0, 5], [2, 5], [0, 7]]), torch.tensor([[2, 6]])
-    one_hot, one_hot_test = reference_inputs(fit, test)
+    one_hot, one_hot_test = reference_inputs({"c": fit}, {"c": test}, ["c"])
     assert one_hot.tolist() == [[1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 1]]
     assert one_hot_test.tolist() == [[0, 1, 0, 0]]
+
+
+def test_several_reference_factors_stand_side_by_side() -> None:
+    fit = {
+        "shape": torch.tensor([[0], [1]]),
+        "place": torch.tensor([[0.25], [0.5]]),
+        "other": torch.zeros(2, 3),
+    }
+    test = {name: y[:1] for name, y in fit.items()}
+    x, x_test = reference_inputs(fit, test, ("shape", "place"))
+    assert x.tolist() == [[1, 0, 0.25], [0, 1, 0.5]]
+    assert x_test.tolist() == [[1, 0, 0.25]]
 
 
 def test_splits_must_name_the_same_things_and_reference_must_exist() -> None:
     a = Representations({"h": torch.randn(9, 2)}, {"c": torch.randn(9, 1)})
     b = Representations({"h": torch.randn(9, 2)}, {"s": torch.randn(9, 1)})
     with pytest.raises(ValueError, match="factors differ"):
-        LinearRegression().evaluate(a, b, None, None)
+        LinearRegression().evaluate(a, b, (), None)
     with pytest.raises(ValueError, match="reference='content'"):
-        LinearRegression().evaluate(a, a, "content", None)
+        LinearRegression().evaluate(a, a, ("content",), None)

@@ -39,7 +39,7 @@ def test_separable_is_near_one_and_independent_near_one_over_k(evaluator: Classi
     k, n_test = 4, 600
     y, other = labels(400 + n_test, k, 2), labels(400 + n_test, k, 2, seed=1)
     z = torch.nn.functional.one_hot(y, k).flatten(1) + 0.05 * normal(400 + n_test, 2 * k)
-    rows = evaluator.evaluate(*split(z, {"y": y, "other": other, "real": z[:, :1]}, 400), "y", None)
+    rows = evaluator.evaluate(*split(z, {"y": y, "other": other, "real": z[:, :1]}, 400), ("y",), None)
     assert [r.target for r in rows] == ["y", "other"]
     assert rows[0].value > 0.99
     bound = 4 * math.sqrt(1 / k * (1 - 1 / k) / (2 * n_test))  # four binomial standard errors, 2 components
@@ -136,4 +136,4 @@ def test_mlp_scores_as_scikit_learns() -> None:
 
 @pytest.mark.parametrize("evaluator", BOTH)
 def test_no_discrete_factor_no_rows(evaluator: Classifier) -> None:
-    assert evaluator.evaluate(*split(normal(20, 2), {"c": normal(20, 2)}, 10), "c", None) == []
+    assert evaluator.evaluate(*split(normal(20, 2), {"c": normal(20, 2)}, 10), ("c",), None) == []

@@ -82,7 +82,7 @@ def score(keep, n=600):
             {k: v[:n] for k, v in whole.z.items()}, {k: v[:n] for k, v in whole.factors.items()}
         )
 
-    rows = evaluator.evaluate(part(10), part(20), "content")
+    rows = evaluator.evaluate(part(10), part(20), ("content",))
     return {(r.metric, r.target, r.representation): r for r in rows}
 
 
@@ -110,7 +110,7 @@ def test_discrete_factors_and_a_component_without_spread_have_no_directions():
     z = {"x1": normals(2, 3, 100)}
     discrete = Representations(z, {"content": torch.randint(3, (100, 2))})
     evaluator = DirectionRidge(n_fit=100, n_test=100)
-    assert evaluator.evaluate(discrete, discrete, "content") == []
+    assert evaluator.evaluate(discrete, discrete, ("content",)) == []
     flat = torch.cat([normals(1, 4, 100), torch.full((100, 1), 2.0)], dim=1)
-    rows = evaluator.evaluate(*[Representations(z, {"content": flat})] * 2, "content")
+    rows = evaluator.evaluate(*[Representations(z, {"content": flat})] * 2, ("content",))
     assert {row.target for row in rows} == {"content_pc1"}

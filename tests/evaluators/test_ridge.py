@@ -177,13 +177,13 @@ def test_ceiling_is_the_closed_form_and_no_encoding_of_noise_reaches_it() -> Non
     c, _, style, known = causal_world(n_fit + n_test)
     factors = {"content": c, "style": style}
     fit, test = split(normal(n_fit + n_test, 3, seed=7), factors, n_fit)
-    row = by_target(LinearRegression().evaluate(fit, test, "content", None))["style"]
+    row = by_target(LinearRegression().evaluate(fit, test, ("content",), None))["style"]
     # The standard error of one R^2 is at most 2 sqrt(R^2) (1 - R^2) / sqrt(n) < 0.77 / sqrt(n).
     assert row.ceiling == pytest.approx(known, abs=4 * 0.77 / math.sqrt(n_test))
     assert row.value == pytest.approx(0, abs=0.005)
 
     small_fit, small_test = split(normal(1200, 3, seed=7), {k: v[:1200] for k, v in factors.items()}, 600)
-    row = by_target(KernelRidge().evaluate(small_fit, small_test, "content", None))["style"]
+    row = by_target(KernelRidge().evaluate(small_fit, small_test, ("content",), None))["style"]
     assert row.ceiling == pytest.approx(known, abs=4 * 0.77 / math.sqrt(600) + 0.02)
     assert row.value < 0.02
 
@@ -194,11 +194,11 @@ def test_leaked_style_exceeds_the_ceiling_and_pure_content_does_not(
 ) -> None:
     c, e, style, known = causal_world(1200)
     factors = {"content": c, "style": style}
-    pure = by_target(evaluator.evaluate(*split(c @ normal(3, 3, seed=5), factors, 600), "content", None))[
+    pure = by_target(evaluator.evaluate(*split(c @ normal(3, 3, seed=5), factors, 600), ("content",), None))[
         "style"
     ]
     leaky = by_target(
-        evaluator.evaluate(*split(torch.cat([c, e[:, :1]], dim=1), factors, 600), "content", None)
+        evaluator.evaluate(*split(torch.cat([c, e[:, :1]], dim=1), factors, 600), ("content",), None)
     )["style"]
     assert leaky.ceiling == pure.ceiling
     assert pure.ceiling is not None
@@ -213,7 +213,7 @@ def test_discrete_content_is_a_ceiling_too() -> None:
     style = torch.tensor([0.0, 5.0, -1.0])[content] + 0.01 * normal(900, 2)  # not linear in the label
     fit, test = split(normal(900, 2, seed=3), {"content": content, "style": style}, 450)
     for evaluator in (LinearRegression(), KernelRidge()):
-        (row,) = evaluator.evaluate(fit, test, "content", None)
+        (row,) = evaluator.evaluate(fit, test, ("content",), None)
         assert row.target == "style", "discrete factors have no R^2"
         assert row.ceiling is not None
         assert row.ceiling > 0.99

@@ -184,9 +184,9 @@ def test_heldout_loss_refuses_what_it_cannot_measure() -> None:
     with pytest.raises(ValueError, match="objective=None"):
         HeldoutLoss(batch_size=4).evaluate(samples, samples)
     with pytest.raises(ValueError, match="8 validation samples: must be >= batch_size = 16"):
-        HeldoutLoss(batch_size=16).evaluate(samples, samples, None, squared_distance)
+        HeldoutLoss(batch_size=16).evaluate(samples, samples, (), squared_distance)
     with pytest.raises(ValueError, match="validation split is nan"):
-        HeldoutLoss(batch_size=4).evaluate(samples, samples, None, squared_distance)  # 0 / 0
+        HeldoutLoss(batch_size=4).evaluate(samples, samples, (), squared_distance)  # 0 / 0
 
 
 def test_an_objective_with_fresh_negatives_gets_the_next_batch():
@@ -198,8 +198,8 @@ def test_an_objective_with_fresh_negatives_gets_the_next_batch():
 
     z = torch.arange(6, dtype=torch.float64)[:, None]
     samples = Representations({"a": z}, {"content": z})
-    rows = HeldoutLoss(n_fit=6, n_test=6, batch_size=2).evaluate(samples, samples, None, Objective())
+    rows = HeldoutLoss(n_fit=6, n_test=6, batch_size=2).evaluate(samples, samples, (), Objective())
     # batches (0,1), (2,3), (4,5): means .5, 2.5, 4.5, each once as the batch and once as the fresh one
     assert [row.value for row in rows] == pytest.approx([2.5 + 250, 2.5 + 250])
     with pytest.raises(ValueError, match="2 batches"):
-        HeldoutLoss(n_fit=4, n_test=4, batch_size=4).evaluate(samples, samples, None, Objective())
+        HeldoutLoss(n_fit=4, n_test=4, batch_size=4).evaluate(samples, samples, (), Objective())

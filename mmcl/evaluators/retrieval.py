@@ -1,0 +1,161 @@
+"""Finding a sample's partner among the encodings of another modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from mmcl.checks import require, require_choice
+from mmcl.evaluators.base import Objective, Representations, Row, check_spec
+
+SIMILARITIES = ("negative_squared_euclidean", "cosine", "inner_product")
+
+TOLERANCE = 1e-9
+"""Similarities closer than this share of their size are equal: a matrix product rounds those of equal encodings."""
+
+CHUNK = 2048
+"""Queries at a time: memory only."""
+
+
+def similarities(queries: Tensor, items: Tensor, similarity: str) -> Tensor:
+    """``(n, D)`` and ``(N, D)`` to ``(n, N)``, float64. ``similarity`` is one of ``SIMILARITIES``."""
+    queries, items = queries.double(), items.double()
+    if similarity == "cosine":
+        queries, items = (torch.nn.functional.normalize(z, dim=1) for z in (queries, items))
+    product = queries @ items.T
+    if similarity != "negative_squared_euclidean":
+        return product
+    return 2 * product - queries.square().sum(dim=1)[:, None] - items.square().sum(dim=1)
+
+
+def chance_of_a_hit(at: int, items: Tensor, relevant: Tensor) -> Tensor:
+    """The probability that one of ``relevant`` items is among ``at`` that are drawn from ``items`` without replacement.
+
+    ``1 - C(items - relevant, at) / C(items, at)``, elementwise; ``at`` beyond ``items`` takes all.
+
+    >>> chance_of_a_hit(2, torch.tensor(4), torch.tensor(1)).item()
+    0.5
+    """
+    missed = torch.ones_like(items, dtype=torch.float64)
+    for drawn in range(at):
+        others = (items - relevant - drawn).clamp(min=0)
+        missed = missed * others / (items - drawn).clamp(min=1)
+    return 1 - missed
+
+
+def recalls(s: Tensor, relevant: Tensor, ks: list[int]) -> Tensor:
+    """The probability that one of each query's relevant items is among the first k: ``(n, len(ks))``, float64.
+
+    ``s``: ``(n, N)`` similarities; ``relevant``: ``(n, N)``, of each query one or more. Equal similarities are in
+    random order: encodings that are all the same find nothing but by chance.
+    """
+    best = s.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True)
+    margin = TOLERANCE * best.abs().clamp(min=1.0)
+    before = (s > best + margin).sum(dim=1)
+    tied = (s - best).abs() <= margin
+    n_tied, n_relevant = tied.sum(dim=1), (tied & relevant).sum(dim=1)
+    found = torch.zeros(len(s), len(ks), dtype=torch.float64, device=s.device)
+    for column, k in enumerate(ks):
+        places = (k - before).clamp(min=0)  # for those that tie
+        for at in places.unique().tolist():
+            rows = places == at
+            found[rows, column] = chance_of_a_hit(at, n_tied[rows], n_relevant[rows])
+    return found
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Recall at k: how often a query's partner is among the k most similar encodings of another modality.
+
+    Rows for each ordered pair of encodings: representation is the query's, target the other's. Metric
+    ``recall_at_K``: the query's own partner is found, chance k / N. Metric ``class_recall_at_K``, where ``classes``
+    names factors: a sample of the same classes is found. Chance: items in random order, for the classes as they are.
+
+    Args:
+        n_test: samples that are queries and items, >= 2, taken from the test split.
+        ks: numbers of items looked at, each >= 1 and <= ``n_test``.
+        classes: discrete factors that all must agree; none: no such rows.
+        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
+
+    Raises ``ValueError`` naming a bad field. Source: the usual Recall@K of cross-modal retrieval.
+    """
+
+    n_test: int = 2000
+    ks: list[int] = field(default_factory=lambda: [1, 5, 10])
+    classes: list[str] = field(default_factory=list)
+    similarity: str = "cosine"
+
+    def __post_init__(self) -> None:
+        check_spec(self.n_fit, self.n_test, self.interventions)
+        require(len(self.ks) > 0, "ks", list(self.ks), "a non-empty list")
+        for k in self.ks:
+            require(1 <= k <= self.n_test, "ks", list(self.ks), f"from 1 to n_test = {self.n_test}")
+        require_choice("similarity", self.similarity, SIMILARITIES)
+
+    @property
+    def n_fit(self) -> int:
+        return 2  # nothing is fitted
+
+    @property
+    def interventions(self) -> list[str]:
+        return ["none"]
+
+    def evaluate(
+        self,
+        fit: Representations,
+        test: Representations,
+        reference: tuple[str, ...] = (),
+        objective: Objective | None = None,
+    ) -> list[Row]:
+        """Rows of every ordered pair of encodings; ``fit``, ``reference`` and ``objective`` are not used.
+
+        Raises ``ValueError`` for a class that is no discrete factor, and for encodings of different sizes.
+        """
+        partner = torch.arange(len(test))[:, None]
+        wanted = {"recall_at": partner}
+        if self.classes:
+            known = test.discrete()
+            for name in self.classes:
+                require_choice("classes", name, known)
+            wanted["class_recall_at"] = torch.cat([known[name].cpu() for name in self.classes], dim=1)
+        return [
+            row for query, item in permutations(test.z, 2) for row in self._rows(test, query, item, wanted)
+        ]
+
+    def _rows(self, test: Representations, query: str, item: str, wanted: dict[str, Tensor]) -> Iterator[Row]:
+        z, others = test.z[query], test.z[item]
+        if z.shape[1] != others.shape[1]:
+            raise ValueError(
+                f"encodings {query} and {item} have {z.shape[1]} and {others.shape[1]} dimensions"
+            )
+        ks = list(self.ks)
+        values = {metric: torch.zeros(len(ks), dtype=torch.float64) for metric in wanted}
+        chances = {metric: torch.zeros(len(ks), dtype=torch.float64) for metric in wanted}
+        n = torch.tensor(len(test))
+        for start in range(0, len(test), CHUNK):
+            rows = slice(start, start + CHUNK)
+            s = similarities(z[rows], others, self.similarity).cpu()
+            for metric, labels in wanted.items():
+                relevant = (labels[rows, None] == labels[None]).all(dim=2)
+                values[metric] += recalls(s, relevant, ks).sum(dim=0)
+                have = relevant.sum(dim=1)
+                chances[metric] += torch.stack(
+                    [chance_of_a_hit(k, n.expand(len(have)), have).sum() for k in ks]
+                )
+        for metric in wanted:
+            for k, value, chance in zip(ks, values[metric], chances[metric], strict=True):
+                yield Row(
+                    split="test",
+                    representation=query,
+                    target=item,
+                    metric=f"{metric}_{k}",
+                    value=float(value / n),
+                    chance=float(chance / n),
+                    ceiling=None,
+                    n_fit=0,
+                    n_test=len(test),
+                )
