@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _add_data(commands: Any) -> None:
-    """``mmcl data generate``, ``download``, ``verify`` and ``sheet``."""
+    """``mmcl data generate``, ``download``, ``verify``, ``sheet`` and ``supervise``."""
     help = "make an archive of image/text pairs or image pairs from nothing; again: what is missing of it"
     made = commands.add_parser("generate", help=help, description=help)
     made.set_defaults(function=_generate)
@@ -117,7 +117,14 @@ def _add_data(commands: Any) -> None:
     made.add_argument(
         "--hue-mode", default="original", help="of lights: original (some are lost, as published) or wrapped"
     )
-    made.add_argument("--samples", type=int, default=2, help="of a pixel along each side; default: 2")
+    made.add_argument(
+        "--backend",
+        default="embree",
+        help="what renders: embree (default), or blender (pip install 'mmcl[blender]')",
+    )
+    made.add_argument(
+        "--samples", type=int, help="of a pixel along each side; default: 2 with embree, 4 with blender"
+    )
     made.add_argument(
         "--meshes", default="built_in", help="built_in, or a folder with teapot.obj, hare.ply, ..."
     )
@@ -146,6 +153,15 @@ def _add_data(commands: Any) -> None:
     made.add_argument("folder", type=Path, help="with train, val, test")
     made.add_argument("--rows", type=int, default=2, help="default: 2")
     made.add_argument("--output", "-o", type=Path, help="file to write; default: FOLDER/sheet.png")
+
+    help = "whether an archive's images hold their factors: a ResNet-18 learns to predict them"
+    made = commands.add_parser("supervise", help=help, description=help)
+    made.set_defaults(function=_supervise)
+    made.add_argument("folder", type=Path, help="with train, val, test")
+    made.add_argument("--epochs", type=float, default=10.0, help="of the training images; default: 10")
+    made.add_argument("--seed", type=int, default=0, help="default: 0")
+    made.add_argument("--precision", default="bf16", help="fp32 or bf16 (default)")
+    made.add_argument("--output", "-o", type=Path, help="folder to write into; default: FOLDER/supervised")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -289,7 +305,7 @@ def _generate(arguments: argparse.Namespace) -> None:
     """Make an archive. The same command goes on where it was stopped."""
     from rich.progress import Progress, TimeRemainingColumn
 
-    from mmcl.archives.generate import Recipe, generate
+    from mmcl.archives.generate import SAMPLES, Recipe, generate
     from mmcl.cores import usable_cores
 
     part, slash, parts = arguments.shard.partition("/")
@@ -304,8 +320,9 @@ def _generate(arguments: argparse.Namespace) -> None:
         causal=not arguments.independent,
         style_change_prob=arguments.style_change_prob,
         hue_mode=arguments.hue_mode,
-        samples=arguments.samples,
+        samples=SAMPLES.get(arguments.backend, 2) if arguments.samples is None else arguments.samples,
         meshes=arguments.meshes,
+        backend=arguments.backend,
     )
     processes = arguments.processes if arguments.processes is not None else usable_cores()
     total = sum(pairs.values()) // int(parts or 1) if int(parts) else 0
@@ -376,3 +393,57 @@ def _sheet(arguments: argparse.Namespace) -> None:
     path = arguments.output or arguments.folder / "sheet.png"
     sheet(arguments.folder, path, arguments.rows)
     print(path)
+
+
+def _supervise(arguments: argparse.Namespace) -> None:
+    """Print the scores, and write them as ``scores.csv`` with ``about.json``: what they are of."""
+    import torch
+    from rich.console import Console
+    from rich.progress import Progress, TimeRemainingColumn
+    from rich.table import Table
+
+    from mmcl.data import Archive
+    from mmcl.records import manifest
+    from mmcl.records.files import write_csv, write_json
+    from mmcl.supervised import BATCH, supervise
+
+    precisions = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    if arguments.precision not in precisions:
+        raise UserError(f"--precision={arguments.precision}: must be {' or '.join(precisions)}")
+    if not arguments.epochs > 0:
+        raise UserError(f"--epochs={arguments.epochs}: must be > 0")
+    folder, output = arguments.folder, arguments.output or arguments.folder / "supervised"
+    world = Archive(str(folder)).draw(torch.Generator())
+    views = [view for view in world.views if view != "text"]
+    steps = max(1, round(arguments.epochs * len(world) / BATCH))
+    scores = []
+    with Progress(*Progress.get_default_columns()[:-1], TimeRemainingColumn()) as bar:
+        for view in views:
+            task = bar.add_task(view, total=steps)
+
+            def show(step: int, loss: float, task: Any = task, view: str = view) -> None:
+                bar.update(task, completed=step, description=f"{view}, loss {loss:.2f}")
+
+            scores += supervise(
+                world, view, steps=steps, seed=arguments.seed,
+                precision=precisions[arguments.precision], progress=show,
+            )  # fmt: skip
+    output.mkdir(parents=True, exist_ok=True)
+    write_csv(output / "scores.csv", list(vars(scores[0])), [vars(score) for score in scores])
+    about = {
+        "archive": {split: bytes(tensor.tolist()).hex() for split, tensor in world.state_dict().items()},
+        "epochs": arguments.epochs,
+        "steps": steps,
+        "seed": arguments.seed,
+        "precision": arguments.precision,
+        "versions": manifest.versions(),
+        "git": manifest.git_state(Path(__file__).parent),
+    }
+    write_json(output / "about.json", about)
+    table = Table(title=f"{folder}: what a ResNet-18 predicts of {scores[0].n_test} held-out images")
+    for name in ("view", "factor", "metric", "value", "chance"):
+        table.add_column(name, justify="right" if name in ("value", "chance") else "left")
+    for score in scores:
+        table.add_row(score.view, score.factor, score.metric, f"{score.value:.3f}", f"{score.chance:.3f}")
+    Console().print(table)
+    print(output / "scores.csv")

@@ -99,6 +99,10 @@ class ArchiveWorld:
         kinds = {packed.kind for packed in splits.values()}
         require(len(kinds) == 1, "splits", [kind.name for kind in kinds], "of one kind of pairs")
 
+    def __len__(self) -> int:
+        """How many pairs it holds."""
+        return len(self._packed)
+
     @property
     def _packed(self) -> Packed:
         return self._splits[self._split]
