@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
 
 from mmcl.config.schema import Train, validate_train
 from mmcl.data import StreamingDataModule
@@ -41,7 +42,7 @@ from mmcl.training.module import ContrastiveModule
 from mmcl.training.processes import Processes
 from mmcl.training.stop import Stop
 from mmcl.training.trainer import Precision
-from mmcl.worlds import SplitWorld, World, content_of, world_hash
+from mmcl.worlds import Batch, SplitWorld, World, content_of, world_hash
 
 RESULT_COLUMNS = (
     "run_key",
@@ -60,6 +61,9 @@ RESULT_COLUMNS = (
     "n_test",
 )
 
+
+PICTURES = "pictures"
+"""The folder of a run's pictures."""
 
 CALIBRATION = 16384
 """Samples that an encoder may set its first layer from, unless the world says how many: part of what a seed means."""
@@ -528,6 +532,8 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat
 
     if wanted:
         _run_evaluators(config, run_dir, manifest, wanted, keep, heart)
+    if config.run.evaluation.pictures and (wanted or not (run_dir / PICTURES).exists()):
+        _draw(config, run_dir, manifest)
     if not path.exists():
         write_csv(path, RESULT_COLUMNS, [])
     return bool(wanted)
@@ -555,16 +561,8 @@ def evaluation_device(accelerator: str) -> torch.device:
     return torch.device("cuda" if allowed and torch.cuda.is_available() else "cpu")
 
 
-@torch.no_grad()
-def _run_evaluators(
-    config: Train,
-    run_dir: Path,
-    manifest: Manifest,
-    evaluators: Mapping[str, Any],
-    keep: Callable[[str, list[Row]], None],
-    heart: Heartbeat,
-) -> None:
-    """Run ``evaluators`` on the files of ``run_dir`` alone, giving ``keep`` the rows of each as it ends."""
+def _trained(config: Train, run_dir: Path, manifest: Manifest) -> tuple[World, ContrastiveModule]:
+    """The world and the trained module, for evaluation, from the files of ``run_dir``."""
     world = _world(config, run_dir, manifest)
     module = make_module(config, world)
     path = run_dir / "encoders.pt"
@@ -580,14 +578,55 @@ def _run_evaluators(
         raise UserError(
             f"{path}: damaged or of another encoder ({str(error).splitlines()[0]}); {REMEDY}"
         ) from None
-    device = evaluation_device(config.trainer.accelerator)
-    module.to(device).eval()
-    streams = {"validation": Stream.VALIDATION, "test": Stream.TEST}
+    return world, module.eval()
 
-    def sample(n: int, split: str, intervention: str | None) -> Any:
-        random = generator(config.run.seed, streams[split])
-        source = world.part(split) if isinstance(world, SplitWorld) else world
-        return source.sample(n, random, intervention=intervention)
+
+def _encode(module: ContrastiveModule) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
+    return lambda views: {name: z.float() for name, z in module.encoders(module.cast(views)).items()}
+
+
+STREAMS = {"validation": Stream.VALIDATION, "test": Stream.TEST}
+
+
+def _sample(world: World, seed: int, n: int, split: str, intervention: str | None = None) -> Batch:
+    """``n`` samples that were not trained on."""
+    source = world.part(split) if isinstance(world, SplitWorld) else world
+    return source.sample(n, generator(seed, STREAMS[split]), intervention=intervention)
+
+
+def _draw(config: Train, run_dir: Path, manifest: Manifest) -> None:
+    """Write the pictures that the config asks for."""
+    from mmcl.visuals import draw_pictures  # matplotlib is not loaded where nothing is drawn
+
+    n, seed = config.run.evaluation.pictures, config.run.seed
+    world, module = _trained(config, run_dir, manifest)
+    vocabulary = getattr(world, "vocabulary", None)
+    similarity = getattr(config.loss, "similarity", None)
+    with torch.no_grad():
+        draw_pictures(
+            run_dir / PICTURES,
+            _sample(world, seed, n, "validation"),
+            _sample(world, seed, n, "test"),
+            world.roles,
+            _encode(module),
+            vocabulary.words if vocabulary else (),
+            similarity.value if similarity else "",
+        )
+
+
+@torch.no_grad()
+def _run_evaluators(
+    config: Train,
+    run_dir: Path,
+    manifest: Manifest,
+    evaluators: Mapping[str, Any],
+    keep: Callable[[str, list[Row]], None],
+    heart: Heartbeat,
+) -> None:
+    """Run ``evaluators`` on the files of ``run_dir`` alone, giving ``keep`` the rows of each as it ends."""
+    world, module = _trained(config, run_dir, manifest)
+    device = evaluation_device(config.trainer.accelerator)
+    module.to(device)
 
     with Progress(
         TextColumn("{task.description}"),
@@ -606,8 +645,8 @@ def _run_evaluators(
 
         run_evaluators(
             evaluators,
-            lambda views: {name: z.float() for name, z in module.encoders(module.cast(views)).items()},
-            sample,
+            _encode(module),
+            functools.partial(_sample, world, config.run.seed),
             module.objective,
             on_progress=show,
             on_rows=keep,

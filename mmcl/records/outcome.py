@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ class Outcome:
         columns: of ``results.csv``.
         rows: of ``results.csv``, a value for each column, ``None`` where there is none.
         figure: ``figure.png``.
+        pictures: name -> file, of those in which the run's samples are shown.
     """
 
     step: int
@@ -24,3 +26,4 @@ class Outcome:
     columns: list[str]
     rows: list[list[Any]]
     figure: Path
+    pictures: Mapping[str, Path] = field(default_factory=dict)

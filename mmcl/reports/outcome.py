@@ -45,6 +45,7 @@ def read_outcome(run_dir: Path) -> Outcome:
         columns=list(results.columns),
         rows=[[_plain(v) for v in row] for row in results.itertuples(index=False)],
         figure=run_dir / "figure.png",
+        pictures={path.stem: path for path in sorted((run_dir / "pictures").glob("*.png"))},
     )
 
 

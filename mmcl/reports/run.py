@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from mmcl.reports.configs import load_config
 from mmcl.reports.image import png
 from mmcl.reports.paper import PaperRow, find
 from mmcl.reports.summary import Line, summarise_rows
+
+RECALLS = {"recall_at": "Recall", "class_recall_at": "Recall of the classes"}
 
 
 def redraw(run_dir: Path) -> Path:
@@ -38,6 +41,8 @@ def report(run_dir: Path, shown: Path) -> None:
     losses = [f"{row['split']} {float(row['value']):.3f}" for row in results if row["metric"] == "loss"]
     if losses:
         console.print(f"Held-out loss: {', '.join(losses)}")
+    for line in _retrieval(results):
+        console.print(line)
     evaluated = sum(e["seconds"] for e in manifest["evaluations"].values())
     console.print(
         f"{manifest['steps_done']} steps in {manifest['train_s']:.0f} s, evaluation {evaluated:.0f} s, "
@@ -45,6 +50,30 @@ def report(run_dir: Path, shown: Path) -> None:
     )
     figure = draw(run_dir, lines, paper, config)
     console.print(f"Results: {shown / 'results.csv'}   Figure: {shown / figure.name}", soft_wrap=True)
+
+
+def _retrieval(rows: list[dict[str, str]]) -> list[str]:
+    """A line for each kind of recall and direction."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        kind, _, k = row["metric"].rpartition("_")
+        if kind in RECALLS:
+            text = f"{k}: {float(row['value']):.3f} ({float(row['chance']):.3f})"
+            found.setdefault((kind, row["representation"], row["target"]), []).append(text)
+    return [
+        f"{RECALLS[kind]}, {query} → {item}, at (chance) {', '.join(texts)}"
+        for (kind, query, item), texts in found.items()
+    ]
+
+
+def _labels(lines: list[Line]) -> dict[Line, str]:
+    """A line's label, with how it is scored where two lines have the same."""
+    often = Counter(line.label for line in lines if not line.intervened)
+    names = {"r2": "R²"}
+    return {
+        line: f"{line.label}, {names.get(line.metric, line.metric)}" if often[line.label] > 1 else line.label
+        for line in lines
+    }
 
 
 def _number(value: float | None) -> str:
@@ -61,18 +90,16 @@ def _table(lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) ->
         + (f" Paper: {paper.table}, mean ± std of 3 seeds." if paper else ""),
     )
     table.add_column("factor", no_wrap=True)
-    for name in ("linear", "nonlinear", "chance", "ceiling", "paper"):
+    for name in ("linear", "nonlinear", "chance", "ceiling", *(["paper"] if paper else [])):
         table.add_column(name, justify="right", no_wrap=True)
     for before, line in zip([None, *lines], lines, strict=False):
         if line.intervened and not (before and before.intervened):
             table.add_section()
             table.add_row("[i]with c → c' (B.2)[/i]")
-        reference = paper.text(line.role) if paper and not line.intervened else "–"
-        table.add_row(
-            Text(line.label),
-            *(_number(v) for v in (line.linear, line.nonlinear, line.chance, line.ceiling)),
-            reference,
-        )
+        numbers = [_number(v) for v in (line.linear, line.nonlinear, line.chance, line.ceiling)]
+        if paper:
+            numbers.append(paper.text(line.role) if not line.intervened else "–")
+        table.add_row(Text(_labels(lines)[line]), *numbers)
     return table
 
 
@@ -108,7 +135,8 @@ def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[
         )
         left.bar_label(printed, fmt="%.2f", fontsize=7, padding=2)
     left.axhline(0, color="black", linewidth=0.8)
-    left.set_xticks(range(len(shown)), [line.label for line in shown])
+    labels = [_labels(lines)[line] for line in shown]
+    left.set_xticks(range(len(shown)), labels, **({"rotation": 40, "ha": "right"} if len(shown) > 5 else {}))
     heights = [v for _, values, _ in bars for v in values if v is not None and math.isfinite(v)]
     left.set_ylim(min([-0.05, *heights]) if shown else 0, 1.18)
     left.set_ylabel(" / ".join(sorted({"R²" if line.metric == "r2" else "accuracy" for line in shown})))

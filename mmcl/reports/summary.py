@@ -42,24 +42,28 @@ def summarise_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
     """The lines of a run's table, from rows of text or numbers.
 
     A modality's style and modality-specific factors are scored from that modality's own encoding, content from
-    every encoding; a line is the mean over them. ``results.csv`` has every encoding with every factor. Evaluators that
+    every encoding; a line is the mean over them, where all are scored alike: a colour that is a number in one modality
+    and a name in another has two lines. ``results.csv`` has every encoding with every factor. Evaluators that
     the table has no column for are left out.
 
     Plain Python: on the few dozen rows of a run it is much faster than a data frame, and a sweep has hundreds of runs.
     """
-    parts: dict[tuple[bool, str], list[Mapping[str, Any]]] = {}
+    parts: dict[tuple[bool, bool, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["split"] != "test" or row["evaluator"] not in PREDICTORS:
             continue
         role = role_of(str(row["target"]), str(row["representation"]))
         if role is not None:
-            parts.setdefault((row["intervention"] != "none", role), []).append(row)
-    return [_line(*key, parts[key]) for key in sorted(parts, key=_place)]
+            owned = "." in str(row["target"])
+            key = (row["intervention"] != "none", owned, role, str(row["metric"]))
+            parts.setdefault(key, []).append(row)
+    return [_line(key[0], key[2], parts[key]) for key in sorted(parts, key=_place)]
 
 
-def _place(key: tuple[bool, str]) -> tuple[bool, int, str]:
-    intervened, role = key
-    return intervened, ORDER.index(role) if role in ORDER else len(ORDER), role
+def _place(key: tuple[bool, bool, str, str]) -> tuple[bool, int, bool, str, str]:
+    """What all modalities share comes first."""
+    intervened, owned, role, metric = key
+    return intervened, ORDER.index(role) if role in ORDER else len(ORDER), owned, role, metric
 
 
 def _line(intervened: bool, role: str, rows: Sequence[Mapping[str, Any]]) -> Line:

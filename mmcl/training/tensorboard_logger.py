@@ -61,10 +61,11 @@ class TensorBoardLogger(RunLogger):
         for name, value in outcome.summary.items():
             self._writer.add_scalar(name, value, outcome.step)
         self._writer.add_text("results", markdown(outcome.columns, outcome.rows), outcome.step)
-        with Image.open(outcome.figure) as figure:
-            self._writer.add_image(
-                "figure", np.asarray(figure.convert("RGB")), outcome.step, dataformats="HWC"
-            )
+        files = {"figure": outcome.figure, **{f"pictures/{k}": path for k, path in outcome.pictures.items()}}
+        for name, path in files.items():
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            self._writer.add_image(name, pixels, outcome.step, dataformats="HWC")
 
     def close(self, failed: bool) -> None:
         if self._writer is not None:

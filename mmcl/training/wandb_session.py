@@ -125,12 +125,13 @@ class Session:
         self._run.log(metrics, step=step)
 
     def log_outcome(self, outcome: Outcome) -> None:
-        """The table, the figure and the scores by factor."""
+        """The table, the figure, the pictures and the scores by factor."""
         import wandb
 
         table = wandb.Table(columns=outcome.columns, data=outcome.rows)
-        image = wandb.Image(str(outcome.figure))
-        self._run.log({"results": table, "figure": image}, step=outcome.step)
+        files = {"figure": outcome.figure, **{f"pictures/{k}": path for k, path in outcome.pictures.items()}}
+        images = {name: wandb.Image(str(path)) for name, path in files.items()}
+        self._run.log({"results": table, **images}, step=outcome.step)
         self._run.summary.update(outcome.summary)
 
     def finish(self, exit_code: int) -> None:

@@ -24,13 +24,20 @@ def test_a_run_on_an_archive(tmp_path):
     assert done.returncode == 0, done.stderr
     (run,) = tmp_path.glob("runs/image_text/smoke/*")
     rows = pd.read_csv(run / "results.csv")
-    assert set(rows.representation) == {"image", "text"}
+    assert set(rows.representation) == {"image", "text", "factors.image", "factors.text"}
     scores = rows[rows.evaluator == "mlp"].set_index(["representation", "target"]).value
     # Place is content, and learned first; 60 pairs that tell nothing have an accuracy above 0.56 once in 10,000 times.
     assert scores["image", "object_xpos"] > 0.56
     assert scores["text", "object_xpos"] > 0.56
     # A text's phrasing says nothing of the image's colours, nor the other way round: every factor from every encoding.
     assert len(scores) == 2 * 5
+    # A text's words for the colour and the place tell of the hue, as far as 60 pairs can teach it.
+    told = rows[rows.evaluator == "other_factors"].set_index(["representation", "target"]).value
+    assert told["factors.text", "object_color.image"] > 0.3
+    found = rows[rows.evaluator == "retrieval"].set_index(["representation", "target", "metric"])
+    assert set(found.index.get_level_values(2)) == {"recall_at_1", "recall_at_5", "recall_at_10"}
+    assert found.loc[("image", "text", "recall_at_10"), "chance"] == pytest.approx(10 / 60)
+    assert {path.stem for path in (run / "pictures").iterdir()} == {"maps", "neighbours", "predictions"}
     again = call(tmp_path, "train.py", "experiment=image_text/smoke")
     assert again.returncode == 0, again.stderr
     # Other pairs in the same folder are not those that the run was trained with.

@@ -1,0 +1,8 @@
+"""What encodings hold, as pictures of samples: nearest neighbours, predicted factors, maps."""
+
+from mmcl.pictures.cells import Shown
+from mmcl.pictures.maps import draw_maps
+from mmcl.pictures.neighbours import draw_neighbours
+from mmcl.pictures.predictions import draw_predictions
+
+__all__ = ["Shown", "draw_maps", "draw_neighbours", "draw_predictions"]
