@@ -14,6 +14,7 @@ from mmcl.reports.spec import Spec, label_of
 
 OURS, PAPER = "#2171b5", "#d94801"
 MARKERS = ("o", "s", "^", "D", "v", "P")
+STYLES = ("-", "--", ":")
 COLOURS = ("#2171b5", "#d94801", "#238b45", "#6a51a3", "#737373", "#a63603", "#08519c", "#006d2c")
 
 
@@ -31,6 +32,8 @@ def draw(grid: Grid, spec: Spec, points: pd.DataFrame | None = None) -> Figure:
     shown = shown or list(range(len(grid.columns)))
     if spec.figure.kind == "lines":
         return _lines(grid, spec, shown)
+    if spec.figure.kind == "profiles":
+        return _profiles(grid, spec, shown)
     return _by_row(grid, spec, shown)
 
 
@@ -91,51 +94,99 @@ def _references(axis: Any, cell: Cell, spec: Spec, place: float) -> None:
 
 def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
     """Scores over the swept value; a line for each combination of the other row columns, with a band over seeds."""
-    at = spec.rows.by.index(str(spec.figure.x))
-    series: dict[tuple[str, ...], list[tuple[str, int]]] = {}
-    for i, row in enumerate(grid.rows):
-        others = (*row.at[:at], *row.at[at + 1 :])
-        series.setdefault(others, []).append((row.at[at], i))
-    ticks = sorted({row.at[at] for row in grid.rows}, key=lambda v: sort_key([v]))
-    numeric = all(_is_number(v) for v in ticks)
-    where = {v: float(v) if numeric else float(k) for k, v in enumerate(ticks)}
+    series, ticks = _swept(grid, spec)
     figure = Figure(figsize=(1.2 + 3.4 * len(shown), 3.9), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     for axis, j in zip(axes, shown, strict=True):
         for number, (others, points) in enumerate(series.items()):
             colour = COLOURS[number % len(COLOURS)]
-            found = [(where[v], grid.cells[i, j]) for v, i in points if grid.cells[i, j].values]
-            found.sort(key=lambda point: point[0])
             name = label_of([plain(v) for v in others]) or _ours(spec)
+            found = [(x, grid.cells[i, j]) for x, i in points if grid.cells[i, j].values]
+            _line(axis, found, spec, "o-", color=colour, label=name)
             xs = [x for x, _ in found]
-            middles = [centre(cell.values, spec.statistic) for _, cell in found]
-            axis.plot(xs, middles, "o-", color=colour, markersize=4, label=name)
-            spreads = [spread(cell.values, spec.statistic) for _, cell in found]
-            axis.fill_between(
-                xs, [low for low, _ in spreads], [high for _, high in spreads], color=colour, alpha=0.2, linewidth=0
-            )  # fmt: skip
+            also = "" if name == _ours(spec) else f"{name}, "
             for reference, asked, style in (("ceiling", spec.ceiling, "--"), ("chance", spec.chance, ":")):
                 if asked:
                     axis.plot(
                         xs, [cell.mean_of(reference) for _, cell in found], style, color=colour, linewidth=1,
-                        label=f"{name}, {reference}",
+                        label=f"{also}{reference}",
                     )  # fmt: skip
             for x, cell in found:
                 if cell.paper:
                     axis.errorbar(
                         x, cell.paper.mean, yerr=cell.paper.std, fmt="D", color=colour, markerfacecolor="white",
-                        capsize=3, label=f"{name}, paper",
+                        capsize=3, label=f"{also}paper",
                     )  # fmt: skip
         axis.set_title(grid.columns[j].label, fontsize=10)
-        axis.set_xlabel(spec.figure.x_label)
-        if not numeric:
-            axis.set_xticks(range(len(ticks)), ticks)
-        if spec.figure.limits:
-            axis.set_ylim(*spec.figure.limits)
-        axis.spines[["top", "right"]].set_visible(False)
+        _swept_axis(axis, spec, ticks)
     axes[0].set_ylabel(spec.figure.label)
     _finish(figure, axes, spec, ", ".join(c for c in spec.rows.by if c != spec.figure.x))
     return figure
+
+
+def _profiles(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
+    """Scores over the swept value; a line for each column of the table, a panel for each of the other row columns."""
+    series, ticks = _swept(grid, spec)
+    figure = Figure(figsize=(1.2 + 4.2 * len(series), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(series), squeeze=False, sharey=True)[0]
+    for axis, (others, points) in zip(axes, series.items(), strict=True):
+        for number, j in enumerate(shown):
+            found = [(x, grid.cells[i, j]) for x, i in points if grid.cells[i, j].values]
+            style = MARKERS[number % len(MARKERS)] + STYLES[number // len(COLOURS) % len(STYLES)]
+            _line(axis, found, spec, style, color=COLOURS[number % len(COLOURS)], label=grid.columns[j].label)
+        rows = [grid.rows[i].label for _, i in points]
+        if len(series) > 1:
+            axis.set_title(_common(rows) or label_of([plain(v) for v in others]), fontsize=10)
+        _swept_axis(axis, spec, ticks)
+    axes[0].set_ylabel(spec.figure.label)
+    _finish(figure, axes, spec)
+    return figure
+
+
+def _common(labels: Sequence[str]) -> str:
+    """What labels begin with, up to a comma.
+
+    >>> _common(["causal, 1", "causal, 2"])
+    'causal'
+    """
+    heads = {label.rpartition(",")[0] for label in labels}
+    return heads.pop() if len(heads) == 1 else ""
+
+
+def _swept(grid: Grid, spec: Spec) -> tuple[dict[tuple[str, ...], list[tuple[float, int]]], dict[str, float]]:
+    """For each combination of the other row columns the places along x with their rows; the place of each value."""
+    at = spec.rows.by.index(str(spec.figure.x))
+    ticks = sorted({row.at[at] for row in grid.rows}, key=lambda v: sort_key([v]))
+    numeric = all(_is_number(v) for v in ticks)
+    where = {v: float(v) if numeric else float(k) for k, v in enumerate(ticks)}
+    series: dict[tuple[str, ...], list[tuple[float, int]]] = {}
+    for i, row in enumerate(grid.rows):
+        others = (*row.at[:at], *row.at[at + 1 :])
+        series.setdefault(others, []).append((where[row.at[at]], i))
+    return {others: sorted(points) for others, points in series.items()}, where
+
+
+def _line(
+    axis: Any, found: Sequence[tuple[float, Cell]], spec: Spec, style: str, *, color: str, label: str
+) -> None:
+    """A line through the middles, and a band of their spreads."""
+    xs = [x for x, _ in found]
+    axis.plot(
+        xs, [centre(cell.values, spec.statistic) for _, cell in found], style, color=color, markersize=4, label=label
+    )  # fmt: skip
+    spreads = [spread(cell.values, spec.statistic) for _, cell in found]
+    axis.fill_between(
+        xs, [low for low, _ in spreads], [high for _, high in spreads], color=color, alpha=0.2, linewidth=0
+    )  # fmt: skip
+
+
+def _swept_axis(axis: Any, spec: Spec, ticks: dict[str, float]) -> None:
+    axis.set_xlabel(spec.figure.x_label)
+    if not all(_is_number(v) for v in ticks):
+        axis.set_xticks(list(ticks.values()), list(ticks))
+    if spec.figure.limits:
+        axis.set_ylim(*spec.figure.limits)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _curves(grid: Grid, spec: Spec, curves: pd.DataFrame) -> Figure:

@@ -23,7 +23,7 @@ STATISTICS = ("mean_std", "mean_interval", "mean", "median", "median_range", "mi
 SCORES = ("value", "chance", "ceiling", "excess")
 WORST = ("min", "max", "abs", "none")
 LAYOUTS = ("cells", "seeds")
-FIGURES = ("points", "bars", "lines", "curves", "scatter", "none")
+FIGURES = ("points", "bars", "lines", "profiles", "curves", "scatter", "none")
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class Panel:
 class FigureSpec:
     """What is drawn.
 
-    ``x``: the swept column of ``lines``, printed as ``x_label``. ``curve``: the logged value of ``curves``, over steps.
-    ``panels``: those of ``scatter``. The other axis has ``label`` and ``limits``.
+    ``x``: the swept column of ``lines`` and ``profiles``, printed as ``x_label``. ``curve``: the logged value of
+    ``curves``, over steps. ``panels``: those of ``scatter``. The other axis has ``label`` and ``limits``.
     """
 
     kind: str
@@ -339,11 +339,11 @@ def _figure(value: Any, rows: Axis) -> FigureSpec:
     node = _mapping(value, "figure", ("kind", "x", "x_label", "curve", "panels", "label", "limits"))
     kind = _choice(node.get("kind", "points"), "figure.kind", FIGURES)
     x = node.get("x")
-    if kind == "lines":
+    if kind in ("lines", "profiles"):
         if x not in rows.by:
             raise UserError(f"figure.x={x}: must be one of rows.by: {', '.join(rows.by)}")
     elif x is not None:
-        raise UserError(f"figure.x={x}: only figures of kind lines have one; leave it out")
+        raise UserError(f"figure.x={x}: only figures of kind lines and profiles have one; leave it out")
     curve = _string(node.get("curve", ""), "figure.curve")
     if (kind == "curves") != bool(curve):
         raise UserError(

@@ -125,10 +125,11 @@ def test_the_edge_of_the_tolerance_is_within(mean, within):
     assert Cell(entry, entry, scores, 1, PaperValue(mean, None, 0.05)).within("mean_std") is within
 
 
-@pytest.mark.parametrize("kind", ["points", "bars", "lines"])
+@pytest.mark.parametrize("kind", ["points", "bars", "lines", "profiles"])
 def test_the_same_inputs_are_the_same_bytes(tmp_path, kind):
     spec = write_spec(
-        tmp_path / "s.yaml", figure={"kind": kind, **({"x": "data.causal"} if kind == "lines" else {})}
+        tmp_path / "s.yaml",
+        figure={"kind": kind, **({"x": "data.causal"} if kind in ("lines", "profiles") else {})},
     )
     files = []
     for order in (1, -1):
