@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from mmcl.checks import require
 from mmcl.encoders.base import Encoders, build_encoders
 from mmcl.encoders.images import ImageNet, image_encoder, to_channels_last
+from mmcl.encoders.norms import Norm, freeze_statistics
 from mmcl.encoders.texts import TextNet, text_encoder
+
+FROZEN_FROM = 256
+"""Samples that frozen statistics come from."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class ImageTextEncoders:
         text: see :class:`TextNet`.
         text_width: of ``pooled``, >= 1.
         vocabulary_size: numbers of words are below it, >= 3.
+        norm: see :class:`Norm`; of ``pooled`` texts there is none.
         shared: one encoder for all views, which must then be of one kind and size.
 
     Raises:
@@ -37,6 +42,7 @@ class ImageTextEncoders:
     text: TextNet = TextNet.pooled
     text_width: int = 128
     vocabulary_size: int = 1024
+    norm: Norm = Norm.batch
     shared: bool = False
 
     def __post_init__(self) -> None:
@@ -65,9 +71,14 @@ class ImageTextEncoders:
 
         def make(sample: Tensor) -> nn.Module:
             if sample.ndim == 4:
-                return to_channels_last(
-                    image_encoder(sample, self.encoding_size, self.image, self.image_width)
+                made: nn.Module = to_channels_last(
+                    image_encoder(sample, self.encoding_size, self.image, self.image_width, self.norm)
                 )
-            return text_encoder(self.vocabulary_size, self.encoding_size, self.text, self.text_width)
+            else:
+                made = text_encoder(
+                    self.vocabulary_size, self.encoding_size, self.text, self.text_width, self.norm
+                )
+            freeze_statistics(made, sample[:FROZEN_FROM])
+            return made
 
         return build_encoders(views, make, shared=self.shared, generator=generator)

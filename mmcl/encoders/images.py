@@ -9,6 +9,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from mmcl.encoders.norms import Norm
+
 
 class ImageNet(Enum):
     """``resnet18``: the authors'; ``small``: four convolutions, for small images and small machines."""
@@ -40,7 +42,9 @@ class Pixels(nn.Module):
         return (x.to(self.mean.dtype) - self.mean) / self.std
 
 
-def image_encoder(sample: Tensor, encoding_size: int, net: ImageNet, width: int) -> nn.Sequential:
+def image_encoder(
+    sample: Tensor, encoding_size: int, net: ImageNet, width: int, norm: Norm = Norm.batch
+) -> nn.Sequential:
     """``(B, C, H, W)`` -> ``(B, encoding_size)``, for pixels from 0 to 255.
 
     Args:
@@ -49,13 +53,14 @@ def image_encoder(sample: Tensor, encoding_size: int, net: ImageNet, width: int)
         net: see :class:`ImageNet`. ``resnet18`` is torchvision's with 100 outputs, LeakyReLU and a linear layer, as
             released by Daunhawer et al. (2023), with random weights.
         width: channels of the first of ``small``'s convolutions; the others have twice and four times as many.
+        norm: what stands after a convolution; statistics of ``frozen`` are still to be set.
 
     Raises:
         ValueError: images for ``small`` whose sides are not a multiple of 16, of at least 32.
     """
     _, channels, height, across = sample.shape
     if net is ImageNet.resnet18:
-        body = torchvision.models.resnet18(weights=None, num_classes=100)
+        body = torchvision.models.resnet18(weights=None, num_classes=100, norm_layer=norm.layer)
         if channels != 3:
             body.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         return nn.Sequential(Pixels(sample), body, nn.LeakyReLU(), nn.Linear(100, encoding_size))
@@ -69,7 +74,7 @@ def image_encoder(sample: Tensor, encoding_size: int, net: ImageNet, width: int)
     for n_in, n_out in pairwise(widths):
         layers += [
             nn.Conv2d(n_in, n_out, kernel_size=4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(n_out),
+            norm.layer(n_out),
             nn.ReLU(inplace=True),
         ]
     # Flat, not pooled: where an object is must not be lost.

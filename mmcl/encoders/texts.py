@@ -7,6 +7,8 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
+from mmcl.encoders.norms import Norm
+
 PAD = 0
 """The number behind the end of a text."""
 
@@ -27,14 +29,14 @@ class ReleasedText(nn.Module):
     Raises ``ValueError`` for another length.
     """
 
-    def __init__(self, vocabulary_size: int, encoding_size: int) -> None:
+    def __init__(self, vocabulary_size: int, encoding_size: int, norm: Norm = Norm.batch) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, 128)
         layers: list[nn.Module] = []
         for n_in, n_out in ((1, 25), (25, 50), (50, 100)):
             layers += [
                 nn.Conv2d(n_in, n_out, 4, stride=2, padding=1),
-                nn.BatchNorm2d(n_out),
+                norm.layer(n_out),
                 nn.ReLU(inplace=True),
             ]
         self.convolutions = nn.Sequential(*layers)
@@ -77,8 +79,13 @@ class PooledText(nn.Module):
         return z
 
 
-def text_encoder(vocabulary_size: int, encoding_size: int, net: TextNet, width: int) -> nn.Module:
-    """``(B, L)`` numbers of words below ``vocabulary_size`` -> ``(B, encoding_size)``; ``width`` is ``pooled``'s."""
+def text_encoder(
+    vocabulary_size: int, encoding_size: int, net: TextNet, width: int, norm: Norm = Norm.batch
+) -> nn.Module:
+    """``(B, L)`` numbers of words below ``vocabulary_size`` -> ``(B, encoding_size)``.
+
+    ``width`` is ``pooled``'s, ``norm`` is ``released``'s.
+    """
     if net is TextNet.released:
-        return ReleasedText(vocabulary_size, encoding_size)
+        return ReleasedText(vocabulary_size, encoding_size, norm)
     return PooledText(vocabulary_size, encoding_size, width)

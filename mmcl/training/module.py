@@ -52,14 +52,35 @@ def encode(encoders: nn.Module, views: Mapping[str, Tensor], rows: int | None) -
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def check_rows_are_independent(encoders: nn.Module, rows: int) -> None:
-    """Raise ``ValueError`` for a layer that would normalise a part of the batch by that part's statistics."""
+def batch_statistics(encoders: nn.Module) -> str | None:
+    """The first layer that normalises by the statistics of what it is given: name and class; or ``None``."""
     for name, layer in encoders.named_modules():
         if isinstance(layer, _BatchNorm) and (layer.training or not layer.track_running_stats):
-            raise ValueError(
-                f"trainer.encode_rows={rows}: {name} ({type(layer).__name__}) would take its statistics from parts of "
-                "the batch; set trainer.encode_rows=null, or use an encoder with frozen or no batch statistics"
-            )
+            return f"{name} ({type(layer).__name__})"
+    return None
+
+
+def check_rows_are_independent(encoders: nn.Module, rows: int) -> None:
+    """Raise ``ValueError`` for a layer that would normalise a part of the batch by that part's statistics."""
+    if layer := batch_statistics(encoders):
+        raise ValueError(
+            f"trainer.encode_rows={rows}: {layer} would take its statistics from parts of the batch; set "
+            "trainer.encode_rows=null, or an encoder without statistics of the batch (encoder.norm=frozen, group)"
+        )
+
+
+def check_processes(encoders: nn.Module, processes: int, device: str) -> None:
+    """Raise ``ValueError`` for a layer that would normalise each process's rows by their own statistics.
+
+    On GPUs such layers are given those of all processes (``sync_batchnorm`` in the trainer), which PyTorch has not for
+    CPUs.
+    """
+    layer = batch_statistics(encoders)
+    if processes > 1 and device == "cpu" and layer:
+        raise ValueError(
+            f"trainer.devices={processes}: on a CPU {layer} would take its statistics from the rows of one process; "
+            "use one, or an encoder without statistics of the batch (encoder.norm=frozen, group)"
+        )
 
 
 class ContrastiveModule(pl.LightningModule):
@@ -99,6 +120,7 @@ class ContrastiveModule(pl.LightningModule):
         self._gradient_clip_val = gradient_clip_val
 
     def on_fit_start(self) -> None:
+        check_processes(self.encoders, self.trainer.world_size, self.trainer.strategy.root_device.type)
         if self._encode_rows is not None:
             check_rows_are_independent(self.encoders, self._encode_rows)
 

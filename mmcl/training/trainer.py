@@ -140,6 +140,8 @@ class Trainer:
             enable_model_summary=False,
             enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
             use_distributed_sampler=False,
+            # Many devices are to see the batch that one would; a CPU has no such layers (module.check_processes).
+            sync_batchnorm=self.processes > 1 and torch.cuda.is_available() and self.accelerator != "cpu",
             num_sanity_val_steps=0,
             limit_val_batches=0,
         )

@@ -3,7 +3,9 @@ import torch
 
 from mmcl.encoders import ImageNet, ImageTextEncoders, TextNet
 from mmcl.encoders.images import Pixels
+from mmcl.encoders.norms import Norm, freeze_statistics
 from mmcl.encoders.texts import PooledText, ReleasedText
+from mmcl.training.module import check_processes, check_rows_are_independent, encode
 
 
 def g(seed=0):
@@ -143,3 +145,54 @@ def test_other_channels_than_three():
     for net in ImageNet:
         views = {"image": images(channels=1)}
         assert ImageTextEncoders(image=net).build(views, g())(views)["image"].shape == (6, 4)
+
+
+@pytest.mark.parametrize("norm", [Norm.frozen, Norm.group])
+@pytest.mark.parametrize(
+    ("image", "text"), [(ImageNet.small, TextNet.released), (ImageNet.resnet18, TextNet.pooled)]
+)
+def test_without_batch_statistics_a_row_is_encoded_alike_in_any_batch(image, text, norm):
+    views = {"image": images(8), "text": words(8, length=25)}
+    encoders = ImageTextEncoders(image=image, text=text, norm=norm).build(views, g()).train()
+    whole = encoders(views)
+    part = encoders({name: x[3:5] for name, x in views.items()})
+    for name, z in whole.items():
+        torch.testing.assert_close(part[name], z[3:5], rtol=1e-4, atol=1e-4)
+    check_rows_are_independent(encoders, 4)
+    check_processes(encoders, 2, "cpu")
+    with pytest.raises(ValueError, match=r"trainer\.devices=2: on a CPU .*BatchNorm2d.*encoder\.norm=frozen"):
+        check_processes(ImageTextEncoders(image=image, text=text).build(views, g()), 2, "cpu")
+    with pytest.raises(ValueError, match=r"trainer\.encode_rows=4"):
+        check_rows_are_independent(ImageTextEncoders(image=image, text=text).build(views, g()), 4)
+
+
+def test_frozen_statistics_are_those_of_the_sample_and_stay():
+    x = images(40).float()
+    sample = torch.randn(64, 5, 3, 3, generator=g()) * 4 + 7
+    net = torch.nn.Sequential(Norm.frozen.layer(5), torch.nn.Conv2d(5, 6, 1), Norm.frozen.layer(6))
+    freeze_statistics(net, sample)
+    out = net.train()(sample)
+    torch.testing.assert_close(out.mean(dim=(0, 2, 3)), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.var(dim=(0, 2, 3), correction=0), torch.ones(6), atol=1e-3, rtol=0)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    net(sample * 3 + 1)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    # At the start it is BatchNorm: of the same weights, in the same batch.
+    frozen, batch = (
+        ImageTextEncoders(norm=norm).build({"image": x}, g()).train()({"image": x})["image"]
+        for norm in (Norm.frozen, Norm.batch)
+    )
+    torch.testing.assert_close(frozen, batch, rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_of_frozen_statistics_are_those_of_the_whole_batch_in_parts():
+    views = {"image": images(12).double(), "text": words(12, length=25)}
+    encoders = ImageTextEncoders(text=TextNet.released, norm=Norm.frozen).build(views, g()).double().train()
+    gradients = []
+    for rows in (None, 5):
+        encoders.zero_grad()
+        z = encode(encoders, views, rows)
+        (z["image"] @ z["text"].T).logsumexp(dim=1).sum().backward()
+        gradients.append([p.grad.clone() for p in encoders.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
