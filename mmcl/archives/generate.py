@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -32,11 +32,17 @@ from mmcl.rendering.meshes import Mesh, from_folder
 from mmcl.rendering.scene import Material, scene_of
 from mmcl.rendering.shapes import built_in
 
+if TYPE_CHECKING:
+    from mmcl.rendering.blender import BlenderRenderer
+    from mmcl.rendering.embree import EmbreeRenderer
+
 BLOCK = 64
-"""Pairs that a process makes at a time."""
+"""Pairs that a process makes at a time. With Blender, which is slower, an eighth: an interrupt waits for them."""
 
 MATERIALS = {"image": Material.rubber, "image1": Material.rubber, "image2": Material.metal}
 LIBRARIES = ("numpy", "embreex", "pillow", "matplotlib")
+SAMPLES = {"embree": 2, "blender": 4}
+"""Backend -> how many samples along a pixel's side the command takes unless told."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class Recipe:
         hue_mode: original or wrapped, see :class:`HueMode`.
         samples: of a pixel along each side, >= 1.
         meshes: ``built_in``, or a folder with a mesh of each shape.
+        backend: what renders: embree, or blender (an optional extra).
 
     Raises ``ValueError`` naming a field out of its range.
     """
@@ -66,9 +73,11 @@ class Recipe:
     hue_mode: str = "original"
     samples: int = 2
     meshes: str = "built_in"
+    backend: str = "embree"
 
     def __post_init__(self) -> None:
         require_choice("kind", self.kind, [kind.name for kind in Kind])
+        require_choice("backend", self.backend, SAMPLES)
         require_choice("hue_mode", self.hue_mode, [mode.name for mode in HueMode])
         require(len(self.pairs) > 0, "pairs", self.pairs, "of one split or more")
         for split, pairs in self.pairs.items():
@@ -123,7 +132,8 @@ def generate(
         progress: told of every block: how many pairs.
 
     Raises:
-        UserError: another archive, or other files, are there; a process that renders was killed.
+        UserError: another archive, or other files, are there; a process that renders was killed; the backend is not
+            installed.
         ValueError: a number of processes or shard out of range; a mesh that is none.
     """
     require(processes >= 1, "processes", processes, ">= 1")
@@ -145,16 +155,17 @@ def generate(
 
 
 def _blocks(recipe: Recipe) -> Iterator[Block]:
+    size = BLOCK if recipe.backend == "embree" else BLOCK // 8
     for split, pairs in recipe.pairs.items():
-        for start in range(0, pairs, BLOCK):
-            yield Block(split, start, min(start + BLOCK, pairs))
+        for start in range(0, pairs, size):
+            yield Block(split, start, min(start + size, pairs))
 
 
 def _begin(root: Path, recipe: Recipe) -> None:
     """Make the folder and the manifest; refuse what is not this archive."""
     made = {
-        "recipe": asdict(recipe),
-        "versions": {name: version(name) for name in LIBRARIES},
+        "recipe": _fields(recipe),
+        "versions": _versions(recipe),
         "meshes_sha256": _mesh_hash(recipe.load_meshes()),
     }
     root.mkdir(parents=True, exist_ok=True)
@@ -167,10 +178,30 @@ def _begin(root: Path, recipe: Recipe) -> None:
     there = _read_manifest(path)
     for part, wanted in made.items():
         found = there.get(part)
-        if part == "recipe" and isinstance(found, dict):  # meshes are what they hold, wherever they lie
-            found = {**found, "meshes": recipe.meshes}
+        if part == "recipe" and isinstance(found, dict):
+            # Meshes are what they hold, wherever they lie; and see _fields.
+            found = {"backend": "embree", **found, "meshes": recipe.meshes}
+            wanted = asdict(recipe)
         if found != wanted:
             raise UserError(f"{path}: {_difference(part, found, wanted)}; name another folder, or remove it")
+
+
+def _fields(recipe: Recipe) -> dict[str, Any]:
+    """The recipe for the manifest. Embree's name is left out: archives that were made before there was another backend
+    say nothing of it, and the same recipe has the same manifest."""
+    fields = asdict(recipe)
+    if recipe.backend == "embree":
+        del fields["backend"]
+    return fields
+
+
+def _versions(recipe: Recipe) -> dict[str, str]:
+    """Library -> version, of those that decide a pixel. Raises ``UserError`` where the backend is not installed."""
+    if recipe.backend == "embree":
+        return {name: version(name) for name in LIBRARIES}
+    from mmcl.rendering.blender import bpy_version
+
+    return {"bpy": bpy_version(), **{name: version(name) for name in LIBRARIES if name != "embreex"}}
 
 
 def _write_first(path: Path, value: object) -> None:
@@ -245,8 +276,7 @@ def _write_tables(root: Path, recipe: Recipe, split: str) -> None:
 def _rendered(root: Path, recipe: Recipe, blocks: list[Block], processes: int) -> Iterator[Block]:
     """The blocks as they are done."""
     if processes == 1:
-        _start(root, recipe)
-        yield from map(_make, blocks)
+        yield from map(_maker(root, recipe), blocks)
         return
     # One thread each: the processes are the threads, and products of matrices come out the same however many there are.
     before = os.environ.get("OMP_NUM_THREADS")
@@ -284,15 +314,13 @@ def _start_process(root: Path, recipe: Recipe) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    _start(root, recipe)
-
-
-def _start(root: Path, recipe: Recipe) -> None:
-    """In a process that renders: what all its blocks need."""
-    from mmcl.rendering.embree import EmbreeRenderer
-
     global _worker
-    renderer = EmbreeRenderer(recipe.load_meshes(), recipe.size, recipe.samples)
+    _worker = _maker(root, recipe)
+
+
+def _maker(root: Path, recipe: Recipe) -> Callable[[Block], Block]:
+    """What makes blocks in one process, with all that they need."""
+    renderer = _renderer(recipe)
     mode = HueMode[recipe.hue_mode]
 
     def make(block: Block) -> Block:
@@ -312,7 +340,18 @@ def _start(root: Path, recipe: Recipe) -> None:
                 _write_image(layout.image(view, index), renderer.render(scene))
         return block
 
-    _worker = make
+    return make
+
+
+def _renderer(recipe: Recipe) -> EmbreeRenderer | BlenderRenderer:
+    # Each is imported where it is wanted: Embree's library takes a while, Blender's is not there for everybody.
+    if recipe.backend == "blender":
+        from mmcl.rendering.blender import BlenderRenderer
+
+        return BlenderRenderer(recipe.load_meshes(), recipe.size, recipe.samples)
+    from mmcl.rendering.embree import EmbreeRenderer
+
+    return EmbreeRenderer(recipe.load_meshes(), recipe.size, recipe.samples)
 
 
 def _make(block: Block) -> Block:

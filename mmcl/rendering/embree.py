@@ -12,16 +12,21 @@ from embreex.rtcore_scene import EmbreeScene
 
 from mmcl.checks import require
 from mmcl.rendering.meshes import Mesh
-from mmcl.rendering.scene import GROUND, RADIUS, Camera, Material, Scene
-
-SUN = 0.5
-"""Irradiance of the sun, which stands above."""
-
-LAMP_POSITION, LAMP_SIDE, LAMP_POWER = (0.0, 0.0, 7.0), 1.0, 39.27
-"""A square lamp that faces down: side and power in watts."""
-
-SPOT_POWER, SPOT_RADIUS, SPOT_ANGLE, SPOT_BLEND = 3000.0, 0.5, math.radians(35), 0.1
-"""The spotlight: power (if it shone everywhere), radius, full angle of its cone, and the share that is blurred."""
+from mmcl.rendering.scene import (
+    GROUND,
+    LAMP_POSITION,
+    LAMP_POWER,
+    LAMP_SIDE,
+    RADIUS,
+    SPOT_ANGLE,
+    SPOT_BLEND,
+    SPOT_POWER,
+    SPOT_RADIUS,
+    SUN,
+    Camera,
+    Material,
+    Scene,
+)
 
 REFLECTANCE_AT_NORMAL = 0.028
 """Of rubber's surface, by Fresnel's formula for an index of refraction of 1.4; what is reflected there is left out."""

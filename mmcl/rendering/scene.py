@@ -27,6 +27,15 @@ GROUND = -4.5
 HEIGHT = 1.5
 """Objects with a z-position stand between -HEIGHT and HEIGHT."""
 
+SUN = 0.5
+"""Irradiance of the sun, which stands above."""
+
+LAMP_POSITION, LAMP_SIDE, LAMP_POWER = (0.0, 0.0, 7.0), 1.0, 39.27
+"""A square lamp that faces down: side and power in watts."""
+
+SPOT_POWER, SPOT_RADIUS, SPOT_ANGLE, SPOT_BLEND = 3000.0, 0.5, math.radians(35), 0.1
+"""The spotlight: power (if it shone everywhere), radius, full angle of its cone, and the share that is blurred."""
+
 
 class Material(Enum):
     """The surface of the object; the ground is always rubber."""

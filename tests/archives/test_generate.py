@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import shutil
 import signal
@@ -243,6 +244,29 @@ def test_an_archive_of_another_recipe_is_refused_and_left_alone(whole, changed, 
     assert contents(whole) == before
 
 
+def test_an_archive_of_before_there_was_another_backend_is_embrees(whole):
+    """Its manifest says nothing of a backend; one of Embree's still does not."""
+    before = contents(whole)
+    assert "backend" not in json.loads(before["manifest.json"])["recipe"]
+    assert generate(whole, Recipe(**{**vars(SMALL), "backend": "embree"}), processes=1)
+    assert contents(whole) == before
+
+
+def test_an_archive_of_another_backend_is_refused(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmcl.rendering.blender.bpy_version", lambda: "4.2.0")
+    blenders = Recipe(**{**vars(SMALL), "backend": "blender"})
+    with pytest.raises(UserError, match=r"made with recipe\.backend='embree', not 'blender'"):
+        generate(whole, blenders, processes=1)
+    root = shutil.copytree(whole, tmp_path / "set")
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["recipe"]["backend"] = "blender"
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=r"made with recipe\.backend='blender', not 'embree'"):
+        generate(root, SMALL, processes=1)
+    with pytest.raises(UserError, match=r"made with versions\.bpy=None, not '4\.2\.0'"):
+        generate(root, blenders, processes=1)
+
+
 def test_a_folder_with_other_files_or_a_damaged_manifest_is_refused(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match=r"holds files, and no manifest\.json of ours"):
@@ -260,7 +284,7 @@ def test_a_folder_with_other_files_or_a_damaged_manifest_is_refused(tmp_path):
     ("field", "value"),
     [
         ("kind", "video"), ("pairs", {}), ("pairs", {"train": 0}), ("pairs", {"dev": 3}), ("size", 4), ("seed", -1),
-        ("hue_mode", "blue"), ("samples", 0),
+        ("hue_mode", "blue"), ("samples", 0), ("backend", "povray"),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_is_named(field, value):
