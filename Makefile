@@ -9,7 +9,8 @@ SEED ?= 0
 SCALE ?= laptop
 LAUNCHER ?= local
 PAPER := $(if $(filter paper,$(SCALE)),paper/)
-ITEMS := table1 table4 figure5 figure6 figure5c_plain figure6_longer figure7a figure8 spectrum content_size objectives views
+ITEMS := table1 table4 figure5 figure6 figure5c_plain figure6_longer figure7a figure8 spectrum content_size objectives views \
+	figure3 figure11 figure10a figure10b
 # Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
 SWEEPS_figure5 := figure5a figure5b figure5c
 SWEEPS_figure6 := figure6ab figure6cd
@@ -23,6 +24,10 @@ REPORTS_figure5c_plain := figure5c
 REPORTS_figure6 := figure6a figure6b figure6c figure6d
 REPORTS_views := views3 views4
 REPORTS_spectrum := spectrum spectrum_size
+REPORTS_figure3 := figure3_image figure3_text figure7b
+REPORTS_figure11 := figure11_image figure11_text
+REPORTS_figure10a := figure10_image1 figure10_image2
+REPORTS_figure10b := $(REPORTS_figure10a)
 CURVES_figure6 := loss
 
 .DEFAULT_GOAL := help

@@ -4,6 +4,8 @@ import pytest
 
 from mmcl.config.compose import CONF, compose_hydra, compose_one, expand
 from mmcl.config.schema import validate_train
+from mmcl.encoders import ImageNet, TextNet
+from mmcl.losses import Similarity
 
 SWEEPS = sorted(
     str(path.relative_to(CONF / "sweep").with_suffix("")) for path in (CONF / "sweep").rglob("*.yaml")
@@ -29,7 +31,32 @@ def test_the_first_and_the_last_job_are_valid_and_two_runs(sweep):
     assert "/" not in first.run.name or first.run.name.startswith("paper/")
 
 
-@pytest.mark.parametrize("sweep", [s for s in SWEEPS if s.startswith("paper/")])
+IMAGES = {
+    "paper/figure3": 100_000,
+    "paper/figure11": 100_000,
+    "paper/figure10a": 60_000,
+    "paper/figure10b": 60_000,
+}
+"""Sweep of images -> steps: Table 2b, and B.2 for Figure 10."""
+
+
+@pytest.mark.parametrize("sweep", IMAGES)
+def test_the_papers_scale_of_images_is_the_papers(sweep):
+    found = config(jobs(sweep)[0])
+    assert (found.run.batch_size, found.trainer.max_steps) == (256, IMAGES[sweep])
+    assert (found.trainer.gradient_clip_val, found.optimizer.lr, found.loss.temperature) == (2.0, 1e-5, 1.0)
+    assert found.loss.similarity is Similarity.cosine
+    assert (found.encoder.image, found.encoder.text) == (ImageNet.resnet18, TextNet.released)
+    assert not found.encoder.shared
+    item = sweep.removeprefix("paper/")
+    keys = [{o.partition("=")[0] for o in jobs(name)[0]} for name in (item, sweep)]
+    assert keys[0] == keys[1]
+    # Which pairs depend on each other is the same at both scales.
+    folders = [config(jobs(name)[0]).data.folder for name in (item, sweep)]
+    assert len({folder.endswith("independent") for folder in folders}) == 1
+
+
+@pytest.mark.parametrize("sweep", [s for s in SWEEPS if s.startswith("paper/") and s not in IMAGES])
 def test_the_papers_scale_is_the_papers(sweep):
     item = sweep.removeprefix("paper/")
     found = config(jobs(sweep)[0])
