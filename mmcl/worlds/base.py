@@ -103,6 +103,10 @@ class SplitWorld(World, Protocol):
         """The held-out samples of ``validation`` or ``test``, none of them twice in what ``sample`` gives."""
         ...
 
+    def check_size(self, part: str, n: int) -> None:
+        """Raise ``ValueError`` if the part has fewer than ``n`` samples."""
+        ...
+
 
 def content_of(world: World) -> tuple[str, ...]:
     """The names of the factors that all modalities share, in the world's order; of some worlds there are several."""
