@@ -2,6 +2,7 @@
 
 from mmcl.data.archive import Archive
 from mmcl.data.pairs import Pairs
+from mmcl.data.shards import Shards
 from mmcl.data.stream import BatchStream, StreamingDataModule
 
-__all__ = ["Archive", "BatchStream", "Pairs", "StreamingDataModule"]
+__all__ = ["Archive", "BatchStream", "Pairs", "Shards", "StreamingDataModule"]

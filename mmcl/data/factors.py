@@ -75,40 +75,37 @@ class Factors:
 
     Args:
         named: the factors.
-        cells: split -> column -> the cell of each pair. ``train`` is among them.
-        where: split -> where each pair stands, for messages.
+        cells: split -> column -> its distinct cells -> where one of them stands, for messages; ``train`` is among the
+            splits.
 
     Raises:
         UserError: cells that are no factor, see :class:`~mmcl.archives.columns.Column`.
     """
 
-    def __init__(
-        self,
-        named: Sequence[Named],
-        cells: Mapping[str, Mapping[str, Sequence[str]]],
-        where: Mapping[str, Sequence[str]],
-    ) -> None:
-        self._values: dict[str, dict[str, Tensor]] = {split: {} for split in cells}
+    def __init__(self, named: Sequence[Named], cells: Mapping[str, Mapping[str, Mapping[str, str]]]) -> None:
+        self._columns: dict[str, Column] = {}
         self.roles: dict[str, FactorRole] = {}
         for factor in named:
-            column = Column.of(factor.column, _first(cells["train"][factor.column], where["train"]))
-            for split in cells:
-                values = column.values(cells[split][factor.column], where[split])
-                self._values[split][factor.name] = torch.from_numpy(values)[:, None]
+            column = Column.of(factor.column, cells["train"][factor.column])
+            self._columns[factor.name] = column
             classes = None
-            if column.classes is not None:
-                unknown = any(
-                    bool((v[factor.name] == len(column.classes)).any()) for v in self._values.values()
-                )
-                classes = len(column.classes) + unknown
+            for split in cells.values():
+                distinct = split[factor.column]
+                values = column.values(list(distinct), list(distinct.values()))
+                if column.classes is not None:
+                    unknown = bool((values == len(column.classes)).any())
+                    classes = max(classes or 0, len(column.classes) + unknown)
             self.roles[factor.name] = FactorRole(factor.role, factor.view, classes)
 
-    def of(self, split: str) -> dict[str, Tensor]:
-        """Name -> ``(n, 1)``: float32, or int64 for classes."""
-        return self._values[split]
+    def of(self, cells: Mapping[str, Sequence[str]], where: Sequence[str]) -> dict[str, Tensor]:
+        """Factors of pairs whose ``cells`` are given by column: name -> ``(n, 1)``, float32, or int64 for classes."""
+        return {
+            name: torch.from_numpy(column.values(cells[column.name], where))[:, None]
+            for name, column in self._columns.items()
+        }
 
 
-def _first(cells: Iterable[str], where: Iterable[str]) -> dict[str, str]:
+def distinct(cells: Iterable[str], where: Iterable[str]) -> dict[str, str]:
     """Each distinct cell, and where it stands first."""
     found: dict[str, str] = {}
     for cell, place in zip(cells, where, strict=True):

@@ -17,7 +17,7 @@ from mmcl.archives.own import Images, open_images, row_sums, share_out
 from mmcl.archives.table import Row, read_rows
 from mmcl.archives.words import SPECIAL, Vocabulary, longest
 from mmcl.checks import require
-from mmcl.data.factors import Factors, Named, check_views, named_factors
+from mmcl.data.factors import Factors, Named, check_views, distinct, named_factors
 from mmcl.data.given import Arrays, GivenWorld, TextCode, word_counts
 from mmcl.data.progress import progress
 
@@ -96,7 +96,9 @@ class Pairs:
             for part, source in sources.items()
         }
         for k, factor in enumerate(named):
-            Column.of(factor.column, {row.cells[k]: row.where for row in reversed(rows["train"])})
+            Column.of(
+                factor.column, distinct((r.cells[k] for r in rows["train"]), (r.where for r in rows["train"]))
+            )
         found = {part: self._decoded(Path(source), rows[part]) for part, source in sources.items()}
         without = [part for part in PARTS if part not in found]
         if without:
@@ -105,9 +107,10 @@ class Pairs:
             found |= {part: whole.only(rows) for part, rows in zip([*without, "train"], shares, strict=True)}
         for part, split in found.items():
             if len(split.rows) < 2:
+                source, n = sources.get(part, self.train), len(split.rows)
                 raise ValueError(
-                    f"{sources.get(part, self.train)}: leaves {len(split.rows)} pairs for {part}, of which it takes two or more: bring "
-                    "more pairs, or change data.held_out"
+                    f"{source}: leaves {n} pairs for {part}, of which it takes two or more: bring more pairs, or "
+                    "change data.held_out"
                 )
         return self._world({part: found[part].sorted() for part in ("train", *PARTS)})
 
@@ -127,13 +130,14 @@ class Pairs:
 
     def _world(self, found: Mapping[str, _Split]) -> GivenWorld:
         named = self._named
+        cells = {part: split.cells([factor.column for factor in named]) for part, split in found.items()}
+        where = {part: [row.where for row in split.rows] for part, split in found.items()}
         factors = Factors(
             named,
             {
-                part: {factor.column: [row.cells[k] for row in split.rows] for k, factor in enumerate(named)}
-                for part, split in found.items()
+                part: {column: distinct(values, where[part]) for column, values in columns.items()}
+                for part, columns in cells.items()
             },
-            {part: [row.where for row in split.rows] for part, split in found.items()},
         )
         texts = {part: split.texts(self.texts) for part, split in found.items()}
 
@@ -150,7 +154,7 @@ class Pairs:
                 {view: images.pixels for view, images in split.images.items()},
                 texts[part],
                 code,
-                functools.partial(factors.of, part),
+                functools.partial(factors.of, cells[part], where[part]),
                 {view: images.place[split.numbers] for view, images in split.images.items()},
             )
             for part, split in found.items()
@@ -205,3 +209,7 @@ class _Split:
     def texts(self, views: Sequence[str]) -> dict[str, list[str]]:
         rows = self.rows
         return {view: [row.texts[k] for row in rows] for k, view in enumerate(views)}
+
+    def cells(self, columns: Sequence[str]) -> dict[str, list[str]]:
+        rows = self.rows
+        return {column: [row.cells[k] for row in rows] for k, column in enumerate(columns)}

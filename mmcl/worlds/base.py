@@ -108,6 +108,18 @@ class SplitWorld(World, Protocol):
         ...
 
 
+@runtime_checkable
+class StreamedWorld(World, Protocol):
+    """A world whose training samples come in a sequence, and are read from somewhere as training goes along."""
+
+    ahead: int
+    """How many threads shall read before they are asked, >= 1."""
+
+    def take(self, seed: int, first: int, n: int) -> Batch:
+        """The ``n`` samples from position ``first`` on of the sequence that ``seed`` is trained on: a pure function."""
+        ...
+
+
 def content_of(world: World) -> tuple[str, ...]:
     """The names of the factors that all modalities share, in the world's order; of some worlds there are several."""
     return tuple(name for name, role in world.roles.items() if role.role == "content")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +48,36 @@ def write_pairs(root: Path, n: int) -> Path:
     for i in range(n):
         picture(i).save(root / record(i)["photo"])
     return write_table(root / "pairs.csv", [record(i) for i in range(n)])
+
+
+def members(i: int, factors: bool = False) -> dict[str, bytes]:
+    """The members of pair ``i`` of a shard: key ``i``, four digits."""
+    image = io.BytesIO()
+    picture(i).save(image, "PNG")
+    found = {f"{i:04d}.png": image.getvalue(), f"{i:04d}.txt": record(i)["caption"].encode()}
+    if factors:
+        found[f"{i:04d}.json"] = json.dumps({"hue": i / 7, "shape": record(i)["shape"]}).encode()
+        found[f"{i:04d}.cls"] = str(i % 3).encode()
+    return found
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def write_shards(root: Path, counts: dict[str, list[int]], factors: bool = False) -> None:
+    """``root/PART-000.tar``, ...: shards of so many pairs, whose numbers go on from one to the next."""
+    i = 0
+    for part, sizes in counts.items():
+        for shard, n in enumerate(sizes):
+            files: dict[str, bytes] = {}
+            for k in range(i, i + n):
+                files |= members(k, factors)
+            write_tar(root / f"{part}-{shard:03d}.tar", files)
+            i += n
