@@ -21,6 +21,7 @@ QUICK = (
     "batch_size=16",
     "trainer.max_steps=60",
     "trainer.threads=1",
+    "trainer.log_every_n_steps=1",
     "evaluation.n_fit=20",
     "evaluation.n_test=20",
 )
@@ -47,7 +48,8 @@ def test_two_hundred_pairs_without_factors(tmp_path):
     assert sorted(losses.split) == ["test", "validation"]
     assert set(losses.n_test) == {16}
     curve = pd.read_csv(run / "metrics.csv")
-    assert curve[curve.name == "loss"].value.iloc[-1] < curve[curve.name == "loss"].value.iloc[0]
+    losses = curve[curve.name == "loss"].value
+    assert losses[-10:].mean() < losses.iloc[0] - 0.5  # it begins near 0, that of encodings that tell nothing
     again = call(tmp_path, "train.py", *QUICK)
     assert again.returncode == 0, again.stderr
     assert len(json.loads((run / "manifest.json").read_text())["attempts"]) == 1
