@@ -223,6 +223,7 @@ def _bring_to_its_end(
     _write_config(config, run_dir, done)
     world = _world(config, run_dir, manifest)
     if not manifest.values["trained"]:
+        _check_fit(config, world)
         _train_weights(config, run_dir, world, manifest, around)
     around.processes.release()  # the rest is for this process alone
     if _evaluate(config, run_dir, manifest, around.heart, again=False) or not done:
@@ -372,6 +373,21 @@ def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
         raise UserError(f"{path}: is not the world that this run was trained in (its hash differs); {REMEDY}")
     restored: World = config.data.restore(state)
     return restored
+
+
+def _check_fit(config: Train, world: World) -> None:
+    """What would end a run late: that evaluators want more held-out samples, or texts more words, than there are."""
+    if isinstance(world, SplitWorld):
+        for evaluator in config.evaluator.values():
+            world.check_size("validation", evaluator.n_fit)
+            world.check_size("test", evaluator.n_test)
+        for part in ("validation", "test"):
+            world.check_size(part, config.run.evaluation.pictures)
+    vocabulary, size = getattr(world, "vocabulary", None), getattr(config.encoder, "vocabulary_size", None)
+    if vocabulary is not None and size is not None and len(vocabulary) > size:
+        raise UserError(
+            f"encoder.vocabulary_size={size}: must be > {len(vocabulary) - 1}, the largest number of a word of training"
+        )
 
 
 def make_module(config: Train, world: World) -> ContrastiveModule:

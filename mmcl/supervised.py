@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmcl.data import ArchiveWorld
+from mmcl.data.given import GivenWorld
 from mmcl.encoders.images import ImageNet, image_encoder, to_channels_last
 from mmcl.evaluators.classifiers import accuracy, majority
 from mmcl.evaluators.scores import r2_score
@@ -40,7 +40,7 @@ class Score:
 
 
 def supervise(
-    world: ArchiveWorld,
+    world: GivenWorld,
     view: str,
     *,
     steps: int,

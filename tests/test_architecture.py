@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "losses": BASE | {"torch"},
     "evaluators": BASE | {"torch", "numpy", "sklearn"},
     "records": {"torch", "errors"},
-    "data": BASE | {"torch", "numpy", "lightning", "worlds", "random", "archives"},
+    "data": BASE | {"torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "archives"},
     "training": BASE | {
         "torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators",
         "records", "cores",

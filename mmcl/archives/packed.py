@@ -5,17 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mmcl.archives.layout import SPLITS, Kind, Layout, kind_of
+from mmcl.archives.pixels import ImageError, Tell, decode, filled, forget_others, further, quiet, write_images
 from mmcl.errors import UserError
 from mmcl.records.files import read_csv
 
@@ -50,7 +47,7 @@ def open_split(
     root: Path,
     split: str,
     cache: Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, n: None,
+    progress: Tell = quiet,
 ) -> Packed:
     """The split of the archive in ``root``, from its packed form, which is made where there is none of these files.
 
@@ -134,54 +131,29 @@ def _identity(layout: Layout) -> str:
     return found.hexdigest()
 
 
-def _pack(layout: Layout, target: Path, progress: Callable[[int, int], None]) -> None:
+def _pack(layout: Layout, target: Path, tell: Tell) -> None:
     """Decode all images into ``target``, which is whole or not there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".packing-"))
-    try:
-        total, done = layout.pairs * len(layout.kind.folders), 0
+    with filled(target) as beside:
+        done, total = 0, layout.pairs * len(layout.kind.folders)
         for view in layout.kind.folders:
-            first = _decode(layout.image(view, 0))
-            shape = (layout.pairs, *first.shape)
-            array = np.lib.format.open_memmap(beside / f"{view}.npy", mode="w+", dtype=np.uint8, shape=shape)
-            for index in range(layout.pairs):
-                path = layout.image(view, index)
-                image = _decode(path)
-                if image.shape != first.shape:
-                    (_, h, w), (_, height, width) = image.shape, first.shape
-                    raise UserError(f"{path}: {w} x {h}, where the first image is {width} x {height}")
-                array[index] = image
-                done += 1
-                if done % 500 == 0:
-                    progress(done, total)
-            array.flush()
-            del array
+            paths = [layout.image(view, index) for index in range(layout.pairs)]
+            write_images(beside / f"{view}.npy", _decoded(paths), layout.pairs, further(tell, done, total))
+            done += layout.pairs
         about = {"version": VERSION, "folder": str(layout.folder), "pairs": layout.pairs}
         (beside / "about.json").write_text(json.dumps(about))
+    forget_others(target, target.name.rpartition("-")[0])
+
+
+def _decoded(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """The images, each ``(3, height, width)``, uint8, of one size."""
+    shape = None
+    for path in paths:
         try:
-            os.rename(beside, target)
-        except OSError:
-            if not target.is_dir():  # another process was faster
-                raise
-        _forget_others(target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _forget_others(target: Path) -> None:
-    """Packed forms of what this split held before. (A process that still reads one keeps its mapped file.)"""
-    split = target.name.rpartition("-")[0]
-    for old in target.parent.glob(f"{split}-*"):
-        if old != target:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _decode(path: Path) -> np.ndarray:
-    """``(3, height, width)``, uint8."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"), dtype=np.uint8).transpose(2, 0, 1)
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; mmcl data verify says what else is") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path}: broken ({error}); mmcl data verify says what else is") from None
+            image = decode(path)
+        except ImageError as error:
+            raise UserError(f"{path}: {error}; mmcl data verify says what else is") from None
+        shape = shape or image.shape
+        if image.shape != shape:
+            (_, h, w), (_, height, width) = image.shape, shape
+            raise UserError(f"{path}: {w} x {h}, where the first image is {width} x {height}")
+        yield image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,21 @@ class Vocabulary:
     def of(cls, lines: Iterable[str]) -> Vocabulary:
         """The words of ``lines``, in the order in which they first appear."""
         return cls((*SPECIAL, *dict.fromkeys(word for line in lines for word in tokens(line))))
+
+    @classmethod
+    def most_frequent(cls, counts: Mapping[str, int], size: int | None = None) -> Vocabulary:
+        """The words that are counted most, in that order, and among equals in alphabetical order.
+
+        Args:
+            counts: word -> how often it is there.
+            size: of the vocabulary, :data:`SPECIAL` included, >= 3; the rarest words are left out. ``None``: all.
+
+        >>> Vocabulary.most_frequent({"a": 1, "cow": 2, "b": 1}, 5).words[3:]
+        ('cow', 'a')
+        """
+        require(size is None or size >= len(SPECIAL), "size", size, f">= {len(SPECIAL)}")
+        words = sorted(counts, key=lambda word: (-counts[word], word))
+        return cls((*SPECIAL, *words)[:size])
 
     def __len__(self) -> int:
         return len(self.words)

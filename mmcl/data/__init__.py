@@ -1,6 +1,8 @@
-"""Batches for training: streams that are pure functions of (seed, step), the one LightningDataModule, and archives."""
+"""Batches for training: streams that are pure functions of (seed, step), the one LightningDataModule, given pairs."""
 
-from mmcl.data.archive import Archive, ArchiveWorld
+from mmcl.data.archive import Archive
+from mmcl.data.pairs import Pairs
+from mmcl.data.shards import Shards
 from mmcl.data.stream import BatchStream, StreamingDataModule
 
-__all__ = ["Archive", "ArchiveWorld", "BatchStream", "StreamingDataModule"]
+__all__ = ["Archive", "BatchStream", "Pairs", "Shards", "StreamingDataModule"]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 
 import lightning.pytorch as pl
 import torch
 
+from mmcl.data.ahead import ahead
 from mmcl.random import Stream, generator
-from mmcl.worlds import Batch, World
+from mmcl.worlds import Batch, StreamedWorld, World
 
 # Values of all views in one draw of small batches: 1 MB of float32, which a core's cache holds. Part of what a seed
 # means: with another value, a seed names other batches.
@@ -25,6 +28,10 @@ class BatchStream:
     would, and a resumed run sees the batches that an uninterrupted one would. Sampling costs a few per cent of a
     training step, which is what this exactness is paid with. Small batches are drawn
     :attr:`batches_per_draw` at a time.
+
+    Of a :class:`~mmcl.worlds.StreamedWorld` every rank reads its own rows alone, by threads that work ahead. Batch k is
+    then the K samples from position ``k K`` of the world's sequence on, or with fresh batches the first K of the 2 K
+    from ``2 k K`` on.
 
     Args:
         world: where samples come from.
@@ -68,10 +75,22 @@ class BatchStream:
 
     def batch(self, k: int) -> tuple[Batch, Batch | None]:
         """Global batch ``k``: this rank's rows of it."""
-        return next(self._batches(k))
+        return self._take(self.world, k) if isinstance(self.world, StreamedWorld) else next(self._drawn(k))
 
-    def _batches(self, k: int) -> Iterator[tuple[Batch, Batch | None]]:
+    def _batches(self, k: int) -> Generator[tuple[Batch, Batch | None], None, None]:
         """Batches ``k``, ``k + 1``, ..., this rank's rows of each."""
+        if isinstance(self.world, StreamedWorld):
+            numbers = count(k) if self.stop is None else range(k, self.stop)
+            return ahead(partial(self._take, self.world), numbers, self.world.ahead)
+        return self._drawn(k)
+
+    def _take(self, world: StreamedWorld, k: int) -> tuple[Batch, Batch | None]:
+        rows = self.batch_size // self.ranks
+        first = k * self._rows + self.rank * rows
+        mine = world.take(self.seed, first, rows)
+        return mine, world.take(self.seed, first + self.batch_size, rows) if self.fresh else None
+
+    def _drawn(self, k: int) -> Generator[tuple[Batch, Batch | None], None, None]:
         rows = self.batch_size // self.ranks
         draw_index, skip = divmod(k, self.batches_per_draw)
         while True:
@@ -85,12 +104,13 @@ class BatchStream:
             draw_index, skip = draw_index + 1, 0
 
     def __iter__(self) -> Iterator[list[tuple[Batch, Batch | None]]]:
-        k, batches = self.start, self._batches(self.start)
-        while self.stop is None or k < self.stop:
-            end = k - k % self.together + self.together
-            end = end if self.stop is None else min(end, self.stop)
-            yield list(islice(batches, end - k))
-            k = end
+        k = self.start
+        with closing(self._batches(k)) as batches:
+            while self.stop is None or k < self.stop:
+                end = k - k % self.together + self.together
+                end = end if self.stop is None else min(end, self.stop)
+                yield list(islice(batches, end - k))
+                k = end
 
 
 class StreamingDataModule(pl.LightningDataModule):

@@ -22,7 +22,7 @@ NOT_SCIENCE = {
         "checkpoint_every_n_steps",
     ),
     "loss": ("tile",),
-    "data": ("cache",),
+    "data": ("cache", "workers"),
 }
 """What stands inside them, in parts of mmcl, but decides only where and how fast the weights are computed."""
 

@@ -1,6 +1,15 @@
 """Worlds: data-generating processes with known factors. Pure sampling, with a generator passed in."""
 
-from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole, SplitWorld, World, content_of, world_hash
+from mmcl.worlds.base import (
+    INTERVENTIONS,
+    Batch,
+    FactorRole,
+    SplitWorld,
+    StreamedWorld,
+    World,
+    content_of,
+    world_hash,
+)
 from mmcl.worlds.classes import ClassValues, class_table
 from mmcl.worlds.covariance import wishart_cholesky
 from mmcl.worlds.latent_variable_model import LatentVariableModel, LatentVariableWorld, Process
@@ -19,6 +28,7 @@ __all__ = [
     "SharedBlocks",
     "SharedBlocksWorld",
     "SplitWorld",
+    "StreamedWorld",
     "World",
     "class_table",
     "condition_threshold",

@@ -103,6 +103,22 @@ class SplitWorld(World, Protocol):
         """The held-out samples of ``validation`` or ``test``, none of them twice in what ``sample`` gives."""
         ...
 
+    def check_size(self, part: str, n: int) -> None:
+        """Raise ``ValueError`` if the part has fewer than ``n`` samples."""
+        ...
+
+
+@runtime_checkable
+class StreamedWorld(World, Protocol):
+    """A world whose training samples come in a sequence, and are read from somewhere as training goes along."""
+
+    ahead: int
+    """How many threads shall read before they are asked, >= 1."""
+
+    def take(self, seed: int, first: int, n: int) -> Batch:
+        """The ``n`` samples from position ``first`` on of the sequence that ``seed`` is trained on: a pure function."""
+        ...
+
 
 def content_of(world: World) -> tuple[str, ...]:
     """The names of the factors that all modalities share, in the world's order; of some worlds there are several."""

@@ -76,7 +76,7 @@ def test_factors_have_roles_and_constants_are_left_out(world):
 def test_names_that_training_has_not_are_one_class_more(world, folder):
     train, test = (open_split(folder, s).factors["text"]["object_color_name"] for s in ("train", "test"))
     known = np.unique(train)
-    found = world.part("test")._factors["object_color.text"][:, 0].numpy()
+    found = world.part("test").source.factors["object_color.text"][:, 0].numpy()
     expected = [list(known).index(name) if name in known else len(known) for name in test]
     assert found.tolist() == expected
     assert world.roles["object_color.text"].classes == len(known) + 1

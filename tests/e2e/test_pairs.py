@@ -1,0 +1,82 @@
+"""Pairs of one's own through the command line: trained on, evaluated, held to what they were."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT
+from tests.data.own import record, write_pairs, write_table
+
+pytestmark = pytest.mark.slow
+
+QUICK = (
+    "experiment=pairs/quick",
+    "data.train=own/pairs.csv",
+    "data.images=[photo]",
+    "data.texts=[caption]",
+    "data.size=32",
+    "batch_size=16",
+    "trainer.max_steps=60",
+    "trainer.threads=1",
+    "trainer.log_every_n_steps=1",
+    "evaluation.n_fit=20",
+    "evaluation.n_test=20",
+)
+
+
+def call(folder, script, *words):
+    command = [sys.executable, str(ROOT / script), *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_two_hundred_pairs_without_factors(tmp_path):
+    write_pairs(tmp_path / "own", 200)
+    done = call(tmp_path, "train.py", *QUICK)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("runs/pairs/quick/*")
+    rows = pd.read_csv(run / "results.csv")
+    recall = rows[rows.evaluator == "retrieval"].set_index(["representation", "metric"])
+    assert set(recall.index) == {(v, f"recall_at_{k}") for v in ("photo", "caption") for k in (1, 5, 10)}
+    assert recall.chance["photo", "recall_at_5"] == pytest.approx(5 / 20)
+    # A caption says which of four shapes, and so does the picture: its partner is one of about five.
+    # Of 20 that are found with chance 1/4, more than 13 are found once in 80,000 times.
+    assert recall.value["photo", "recall_at_5"] > 13 / 20
+    losses = rows[rows.evaluator == "heldout_loss"]
+    assert sorted(losses.split) == ["test", "validation"]
+    assert set(losses.n_test) == {16}
+    curve = pd.read_csv(run / "metrics.csv")
+    losses = curve[curve.name == "loss"].value
+    assert losses[-10:].mean() < losses.iloc[0] - 0.5  # it begins near 0, that of encodings that tell nothing
+    again = call(tmp_path, "train.py", *QUICK)
+    assert again.returncode == 0, again.stderr
+    assert len(json.loads((run / "manifest.json").read_text())["attempts"]) == 1
+    write_table(tmp_path / "own/pairs.csv", [record(i) for i in range(199)])
+    other = call(tmp_path, "evaluate.py", f"run_dir={run}")
+    assert other.returncode == 1
+    assert "own/pairs.csv: its split" in other.stderr
+    assert "is not the one that this run was trained with" in other.stderr
+    assert "Traceback" not in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("evaluation.n_test=41",),
+            "n=41: must be <= 20, the pairs of test: set evaluation.n_fit and n_test to that",
+        ),
+        (("encoder.vocabulary_size=20",), "encoder.vocabulary_size=20: must be > "),
+        (("data.texts=[words]",), "own/pairs.csv: no column words; it has photo, caption, shape, count, hue"),
+        (("data.train=nowhere.csv",), "nowhere.csv: no such file or folder; name one with data.train"),
+    ],
+)
+def test_what_does_not_fit_is_a_line_before_training(tmp_path, words, said):
+    write_pairs(tmp_path / "own", 200)
+    done = call(tmp_path, "train.py", *QUICK, *words)
+    assert done.returncode == 1, done.stdout
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("last.ckpt"))
