@@ -93,7 +93,7 @@ def open_images(
 def _fingerprint(lists: Sequence[Sequence[Path]], source: Path, where: dict[Path, tuple[str, str]]) -> str:
     """A hash of the files' paths, sizes and times: whether they may be others than those that were packed."""
     found, root = hashlib.sha256(), source if source.is_dir() else source.parent
-    missing = []
+    missing: list[Path] = []
     for paths in lists:
         for path in paths:
             try:
