@@ -597,6 +597,14 @@ def _trained(config: Train, run_dir: Path, manifest: Manifest) -> tuple[World, C
     return world, module.eval()
 
 
+def encoded_at_a_time(world: World) -> int:
+    """Rows that an evaluation encodes at a time: 4,096, or fewer of large views, 2^25 values.
+
+    Those are 222 images of 224 x 224 pixels, of which the output of ResNet-18's first convolution takes 0.7 GB.
+    """
+    return max(1, min(4096, 2**25 // max(world.views.values())))
+
+
 def _encode(module: ContrastiveModule) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     return lambda views: {name: z.float() for name, z in module.encoders(module.cast(views)).items()}
 
@@ -664,6 +672,7 @@ def _run_evaluators(
             _encode(module),
             functools.partial(_sample, world, config.run.seed),
             module.objective,
+            chunk=encoded_at_a_time(world),
             on_progress=show,
             on_rows=keep,
             references={**REFERENCES, "none": content_of(world)},
