@@ -410,10 +410,11 @@ def _supervise(arguments: argparse.Namespace) -> None:
     precisions = {"fp32": torch.float32, "bf16": torch.bfloat16}
     if arguments.precision not in precisions:
         raise UserError(f"--precision={arguments.precision}: must be {' or '.join(precisions)}")
-    if not arguments.epochs > 0:
-        raise UserError(f"--epochs={arguments.epochs}: must be > 0")
+    if not 0 < arguments.epochs < float("inf"):
+        raise UserError(f"--epochs={arguments.epochs}: must be > 0 and finite")
     folder, output = arguments.folder, arguments.output or arguments.folder / "supervised"
     world = Archive(str(folder)).draw(torch.Generator())
+    output.mkdir(parents=True, exist_ok=True)  # before the work: it may not be allowed
     views = [view for view in world.views if view != "text"]
     steps = max(1, round(arguments.epochs * len(world) / BATCH))
     scores = []
@@ -428,7 +429,6 @@ def _supervise(arguments: argparse.Namespace) -> None:
                 world, view, steps=steps, seed=arguments.seed,
                 precision=precisions[arguments.precision], progress=show,
             )  # fmt: skip
-    output.mkdir(parents=True, exist_ok=True)
     write_csv(output / "scores.csv", list(vars(scores[0])), [vars(score) for score in scores])
     about = {
         "archive": {split: bytes(tensor.tolist()).hex() for split, tensor in world.state_dict().items()},

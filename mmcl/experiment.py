@@ -548,8 +548,11 @@ def _evaluate(config: Train, run_dir: Path, manifest: Manifest, heart: Heartbeat
 
     if wanted:
         _run_evaluators(config, run_dir, manifest, wanted, keep, heart)
-    if config.run.evaluation.pictures and (wanted or not (run_dir / PICTURES).exists()):
+    n = config.run.evaluation.pictures
+    drawn = {"samples": n, "encoders_sha256": manifest.values.get("encoders_sha256")}
+    if n and (again or manifest.values.get("pictures") != drawn):
         _draw(config, run_dir, manifest)
+        manifest.update(pictures=drawn)
     if not path.exists():
         write_csv(path, RESULT_COLUMNS, [])
     return bool(wanted)
@@ -597,14 +600,6 @@ def _trained(config: Train, run_dir: Path, manifest: Manifest) -> tuple[World, C
     return world, module.eval()
 
 
-def encoded_at_a_time(world: World) -> int:
-    """Rows that an evaluation encodes at a time: 4,096, or fewer of large views, 2^25 values.
-
-    Those are 222 images of 224 x 224 pixels, of which the output of ResNet-18's first convolution takes 0.7 GB.
-    """
-    return max(1, min(4096, 2**25 // max(world.views.values())))
-
-
 def _encode(module: ContrastiveModule) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     return lambda views: {name: z.float() for name, z in module.encoders(module.cast(views)).items()}
 
@@ -624,6 +619,7 @@ def _draw(config: Train, run_dir: Path, manifest: Manifest) -> None:
 
     n, seed = config.run.evaluation.pictures, config.run.seed
     world, module = _trained(config, run_dir, manifest)
+    module.to(evaluation_device(config.trainer.accelerator))
     vocabulary = getattr(world, "vocabulary", None)
     similarity = getattr(config.loss, "similarity", None)
     with torch.no_grad():
@@ -634,7 +630,7 @@ def _draw(config: Train, run_dir: Path, manifest: Manifest) -> None:
             world.roles,
             _encode(module),
             vocabulary.words if vocabulary else (),
-            similarity.value if similarity else "",
+            similarity.value if similarity else "cosine",
         )
 
 
@@ -672,7 +668,6 @@ def _run_evaluators(
             _encode(module),
             functools.partial(_sample, world, config.run.seed),
             module.objective,
-            chunk=encoded_at_a_time(world),
             on_progress=show,
             on_rows=keep,
             references={**REFERENCES, "none": content_of(world)},

@@ -13,14 +13,13 @@ from torch.nn import functional
 from mmcl.data.given import GivenWorld
 from mmcl.encoders.images import ImageNet, image_encoder, to_channels_last
 from mmcl.evaluators.classifiers import accuracy, majority
+from mmcl.evaluators.run import rows_at_a_time
 from mmcl.evaluators.scores import r2_score
 
 PERIODIC = "object_color"
 """A hue whose 0 and 1 are one red (those of lights span half the circle): predicted as a point of the circle."""
 
 BATCH = 128
-
-CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def supervise(
     part = world.part("test")
     test = part.sample(len(part), torch.Generator().manual_seed(seed))
     with torch.no_grad():
-        parts = [outputs(images) for images in test.views[view].split(CHUNK)]
+        parts = [outputs(images) for images in test.views[view].split(rows_at_a_time(world.views[view]))]
     scores = []
     for name, target in targets.items():
         predicted = torch.cat([one[name] for one in parts])

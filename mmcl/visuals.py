@@ -26,8 +26,6 @@ from mmcl.worlds import Batch, FactorRole
 MAPPED = 8
 """Factors that a map has columns for, at most."""
 
-CHUNK = 512
-
 
 def draw_pictures(
     folder: Path,
@@ -40,8 +38,9 @@ def draw_pictures(
 ) -> list[Path]:
     """Write the pictures that samples can be shown in, into ``folder``, which is made.
 
-    ``maps.png`` always; ``neighbours.png`` where several views can be shown, ``predictions.png`` where one can be:
-    images (uint8, ``(n, C, H, W)``) and texts (int64, ``(n, L)``, numbers of ``words``).
+    ``maps.png`` always, without factors in one colour; ``neighbours.png`` where several views can be shown,
+    ``predictions.png`` where one can be and has factors. What can be shown are images (uint8, ``(n, C, H, W)``) and
+    texts (int64, ``(n, L)``, numbers of ``words``).
 
     Args:
         fit: samples that predictors are fitted on.
@@ -49,7 +48,7 @@ def draw_pictures(
         roles: of their factors.
         similarity: by which neighbours are near; one that ranks otherwise is taken as squared distance.
     """
-    z_fit, z = (encode_in_chunks(encode, batch.views, CHUNK) for batch in (fit, test))
+    z_fit, z = (encode_in_chunks(encode, batch.views) for batch in (fit, test))
     shown = {view: found for view, x in test.views.items() if (found := _shown(x, words)) is not None}
     figures = {"maps": draw_maps({k: v.cpu().numpy() for k, v in z.items()}, _columns(test.factors))}
     if len(shown) > 1:
@@ -61,12 +60,11 @@ def draw_pictures(
     if shown and fit.factors:
         predicted = {view: _predicted(view, z_fit[view], z[view], fit, test, roles) for view in shown}
         figures["predictions"] = draw_predictions(shown, predicted)
+    files = {folder / f"{name}.png": _png(figure) for name, figure in figures.items()}
     folder.mkdir(exist_ok=True)
-    paths = []
-    for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        write_bytes(paths[-1], _png(figure))
-    return paths
+    for path, data in files.items():
+        write_bytes(path, data)
+    return list(files)
 
 
 def _png(figure: Figure) -> bytes:

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl.archives.pixels import ImageError, Tell, decode, filled, forget_others, further, quiet, write_images
+from mmcl.archives.pixels import (
+    ImageError,
+    Tell,
+    cached_name,
+    decode,
+    filled,
+    forget_others,
+    further,
+    quiet,
+    write_images,
+)
 from mmcl.archives.table import Row
 from mmcl.errors import UserError
 
@@ -67,7 +77,7 @@ def open_images(
     }
     root = cache or (source if source.is_dir() else source.parent) / FOLDER
     config = hashlib.sha256(json.dumps([VERSION, size, list(views)]).encode()).hexdigest()[:8]
-    name = f"{source.name}-{config}"
+    name = cached_name(f"{source.name}-{config}", source, cache)
     target = root / f"{name}-{_fingerprint(lists, source, where)[:16]}"
     if not target.is_dir():
         with filled(target) as beside:

@@ -12,7 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from mmcl.archives.layout import SPLITS, Kind, Layout, kind_of
-from mmcl.archives.pixels import ImageError, Tell, decode, filled, forget_others, further, quiet, write_images
+from mmcl.archives.pixels import (
+    ImageError,
+    Tell,
+    cached_name,
+    decode,
+    filled,
+    forget_others,
+    further,
+    quiet,
+    write_images,
+)
 from mmcl.errors import UserError
 from mmcl.records.files import read_csv
 
@@ -80,7 +90,7 @@ def open_split(
             f"{folder}: its tables and text have different lengths; mmcl data verify {root} says where"
         )
     identity = _identity(layout)
-    target = (cache or root / FOLDER) / f"{split}-{identity[:16]}"
+    target = (cache or root / FOLDER) / f"{cached_name(split, root, cache)}-{identity[:16]}"
     if not target.is_dir():
         _pack(layout, target, progress)
     images = {view: np.load(target / f"{view}.npy", mmap_mode="r") for view in kind.folders}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import shutil
@@ -107,6 +108,13 @@ def filled(target: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def cached_name(name: str, source: Path, cache: Path | None) -> str:
+    """``name``, and in a ``cache``, which others may share, a mark of where the source lies."""
+    return (
+        name if cache is None else f"{hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:8]}-{name}"
+    )
 
 
 def forget_others(target: Path, name: str) -> None:

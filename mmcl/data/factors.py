@@ -43,6 +43,8 @@ def named_factors(
     Raises:
         ValueError: a factor without one of these views, or one that is named twice.
     """
+    for column in content:
+        require(bool(column) and "." not in column, "content", column, "the name of a column, without a dot")
     found = [Named(column, column, "content", None) for column in content]
     roles: tuple[tuple[Role, Sequence[str]], ...] = (
         ("style", style),
@@ -51,8 +53,8 @@ def named_factors(
     for role, names in roles:
         for name in names:
             column, _, view = name.rpartition(".")
-            allowed = f"COLUMN.VIEW, with one of the views {', '.join(views)}"
-            require(bool(column) and view in views, role, name, allowed)
+            allowed = f"COLUMN.VIEW, with one of the views {', '.join(views)} and no other dot"
+            require(bool(column) and "." not in column and view in views, role, name, allowed)
             found.append(Named(name, column, role, view))
     for field, names in (("factors", [f.name for f in found]), ("columns", [f.column for f in found])):
         require(len(set(names)) == len(names), field, names, "named once each")

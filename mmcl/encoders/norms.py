@@ -41,30 +41,30 @@ def groups(channels: int) -> int:
     return next(n for n in range(32, 0, -1) if channels % n == 0 and (channels // n > 1 or n == 1))
 
 
-class FrozenBatchNorm(nn.BatchNorm2d):
-    """``(x - mean) / sqrt(variance + eps) * weight + bias`` with a fixed mean and variance for each channel.
+class FrozenBatchNorm(nn.Module):
+    """``(x - mean) / sqrt(variance + 1e-5) * weight + bias`` with a fixed mean and variance for each channel.
 
-    Weight and bias are learned. Mean and variance are 0 and 1 until :func:`freeze_statistics` sets them.
+    Weight and bias are learned. Mean and variance are 0 and 1 until :func:`freeze_statistics` sets them. (No
+    subclass of torch's BatchNorm, which several GPUs would turn into one that looks at the batch.)
     """
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.watching = False
-        self.train(False)
+    running_mean: Tensor
+    running_var: Tensor
 
-    def train(self, mode: bool = True) -> FrozenBatchNorm:
-        """Nothing changes: there is no other mode."""
-        super().train(False)
-        return self
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.watching = False
 
     def forward(self, x: Tensor) -> Tensor:
-        assert self.running_mean is not None
-        assert self.running_var is not None
         if self.watching:
             self.running_mean.copy_(x.mean(dim=(0, 2, 3)))
             self.running_var.copy_(x.var(dim=(0, 2, 3), correction=0))
         return functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
+            x, self.running_mean, self.running_var, self.weight, self.bias, training=False
         )
 
 

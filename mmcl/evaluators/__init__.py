@@ -8,7 +8,7 @@ from mmcl.evaluators.online import linear_r2
 from mmcl.evaluators.other_factors import OtherFactors
 from mmcl.evaluators.retrieval import Retrieval
 from mmcl.evaluators.ridge import KernelRidge, LinearRegression
-from mmcl.evaluators.run import REFERENCES, BatchLike, run_evaluators
+from mmcl.evaluators.run import REFERENCES, BatchLike, encode_in_chunks, run_evaluators
 from mmcl.evaluators.scores import r2_score
 from mmcl.evaluators.shared_dimension import SharedDimension
 
@@ -29,6 +29,7 @@ __all__ = [
     "Retrieval",
     "Row",
     "SharedDimension",
+    "encode_in_chunks",
     "linear_r2",
     "r2_score",
     "run_evaluators",

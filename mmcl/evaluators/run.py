@@ -32,9 +32,26 @@ Sample = Callable[[int, str, str | None], BatchLike]
 Encode = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
-def encode_in_chunks(encode: Encode, views: Mapping[str, Tensor], chunk: int) -> dict[str, Tensor]:
-    """``encode`` applied to ``chunk`` rows of all views at a time, without gradients; name -> ``(N, D)``."""
+def rows_at_a_time(values: int) -> int:
+    """4,096 rows, or fewer of large views: 2^25 values.
+
+    Those are 222 images of 224 x 224 pixels, of which the output of ResNet-18's first convolution takes 0.7 GB.
+
+    >>> rows_at_a_time(15), rows_at_a_time(3 * 224 * 224)
+    (4096, 222)
+    """
+    return max(1, min(4096, 2**25 // values))
+
+
+def encode_in_chunks(
+    encode: Encode, views: Mapping[str, Tensor], chunk: int | None = None
+) -> dict[str, Tensor]:
+    """``encode`` applied to ``chunk`` rows of all views at a time, without gradients; name -> ``(N, D)``.
+
+    ``chunk``: ``None`` for :func:`rows_at_a_time` of the largest view.
+    """
     n = len(next(iter(views.values())))
+    chunk = chunk or rows_at_a_time(max(view[0].numel() for view in views.values()))
     with torch.no_grad():
         parts = [
             encode({name: view[i : i + chunk] for name, view in views.items()}) for i in range(0, n, chunk)
@@ -47,7 +64,7 @@ def run_evaluators(
     encode: Encode,
     sample: Sample,
     objective: Objective | None = None,
-    chunk: int = 4096,
+    chunk: int | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
     on_rows: Callable[[str, list[Row]], None] | None = None,
     references: Mapping[str, tuple[str, ...]] = REFERENCES,
@@ -59,8 +76,8 @@ def run_evaluators(
     or 'test' (scores them), ``intervention`` is ``None`` where there is none. It is called once for each
     ``(n, split, intervention)``, and the encodings are shared among evaluators. ``encode`` maps views to
     encodings; eval mode and moving views to the encoder's device are the caller's. ``chunk``: rows encoded
-    at a time. ``on_progress(done, total, what)`` is called before each evaluation and once at the end.
-    ``on_rows(name, rows)`` is given all rows of each evaluator as soon as it has ended.
+    at a time, see :func:`encode_in_chunks`. ``on_progress(done, total, what)`` is called before each evaluation
+    and once at the end. ``on_rows(name, rows)`` is given all rows of each evaluator as soon as it has ended.
     ``references``: intervention -> factors for the ceiling; without these factors there is no ceiling, except
     that an intervention must say what it made the views from. ``device``: where encodings are kept and
     predictors are computed (float64, so not 'mps').

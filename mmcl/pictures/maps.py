@@ -29,8 +29,9 @@ def plane(z: np.ndarray) -> np.ndarray:
 def draw_maps(z: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray]) -> Figure:
     """A row for each encoding and a column for each factor: the encodings in the plane, coloured by the factor.
 
-    ``z``: name -> ``(n, D)``; ``factors``: name -> ``(n,)``, whole numbers for classes.
+    ``z``: name -> ``(n, D)``; ``factors``: name -> ``(n,)``, whole numbers for classes; none: one column in one colour.
     """
+    factors = factors or {"": np.zeros(len(next(iter(z.values()))), dtype=np.int64)}
     figure = Figure(figsize=(2.1 * len(factors) + 0.4, 2.2 * len(z)), layout="constrained")
     axes = figure.subplots(len(z), len(factors), squeeze=False)
     for k, (row, (name, encodings)) in enumerate(zip(axes, z.items(), strict=True)):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmcl.checks import require
 from mmcl.errors import UserError
-from mmcl.evaluators import linear_r2
+from mmcl.evaluators import encode_in_chunks, linear_r2
 from mmcl.random import Stream, generator
 from mmcl.records.files import replace
 from mmcl.records.heartbeat import Heartbeat
@@ -24,7 +24,7 @@ from mmcl.training.processes import Processes
 from mmcl.training.progress import StepProgress
 from mmcl.training.steps import due
 from mmcl.training.stop import SAVE, Stop
-from mmcl.worlds import World
+from mmcl.worlds import SplitWorld, World
 
 
 class Resumable(Callback):
@@ -130,10 +130,14 @@ def show(trainer: pl.Trainer, module: pl.LightningModule, name: str, value: floa
 
 
 class OnlineR2(Callback):
-    """Logs how well the encodings predict a factor linearly, on a fixed held-out sample, as training goes."""
+    """Logs how well the encodings predict a factor linearly, on a fixed held-out sample, as training goes.
+
+    The encoders are in evaluation mode for it: they learn nothing from the sample, and wait for no other process.
+    """
 
     def __init__(self, world: World, seed: int, factor: str, n_samples: int, every_n_steps: int) -> None:
-        batch = world.sample(n_samples, generator(seed, Stream.PROBE))
+        source = world.part("validation") if isinstance(world, SplitWorld) else world
+        batch = source.sample(n_samples, generator(seed, Stream.PROBE))
         self.views = batch.views
         self.target: Tensor = batch.factors[factor]
         self.name = f"{factor}_r2"
@@ -145,7 +149,11 @@ class OnlineR2(Callback):
     ) -> None:
         if not due(trainer.global_step, len(batch), self.every_n_steps) or not trainer.is_global_zero:
             return
-        z = module.encoders(module.cast(self.views))
+        modes = {layer: layer.training for layer in module.encoders.modules()}
+        module.encoders.eval()
+        z = encode_in_chunks(lambda views: module.encoders(module.cast(views)), self.views)
+        for layer, mode in modes.items():
+            layer.training = mode
         scores = [linear_r2(h.float().cpu(), self.target) for h in z.values()]
         value = sum(scores) / len(scores)
         show(trainer, module, self.name, value)

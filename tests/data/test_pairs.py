@@ -199,6 +199,18 @@ def test_images_are_decoded_once(own):
     assert len(list((own / ".packed").iterdir())) == 1  # what it held before is forgotten
 
 
+def test_sources_that_share_a_cache_keep_each_their_images(own, tmp_path):
+    """Files of one name, as train/pairs.csv and test/pairs.csv are."""
+    other = shutil.copytree(own, tmp_path / "other")
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        draw(own / "pairs.csv", test=str(other / "pairs.csv"), cache=str(cache))
+        times = {path: path.stat().st_mtime_ns for path in cache.glob("*/photo.npy")}
+        assert len(times) == 2
+    draw(own / "pairs.csv", test=str(other / "pairs.csv"), cache=str(cache))
+    assert {path: path.stat().st_mtime_ns for path in cache.glob("*/photo.npy")} == times
+
+
 def test_a_folder_of_images_and_texts(tmp_path):
     for i in range(20):
         picture(i).save(tmp_path / f"cat-{i}.png")
@@ -325,6 +337,8 @@ def test_what_is_wrong_with_a_folder(tmp_path, files, more, said):
         ({"texts": ["a.b"]}, "without a dot"),
         ({"style": ["hue"]}, r"style='hue': must be COLUMN\.VIEW, with one of the views image, text"),
         ({"modality_specific": ["hue.left"]}, r"modality_specific='hue\.left': must be COLUMN\.VIEW"),
+        ({"style": ["box.x.image"]}, r"style='box\.x\.image': must be COLUMN\.VIEW, .* and no other dot"),
+        ({"content": ["size.cm"]}, r"content='size\.cm': must be the name of a column, without a dot"),
         ({"content": ["a", "a"]}, "must be named once each"),
         ({"content": ["hue"], "style": ["hue.image"]}, "columns=.*must be named once each"),
         ({"held_out": 0.5}, "held_out=0.5: must be > 0 and < 0.5"),

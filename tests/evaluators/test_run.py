@@ -17,6 +17,7 @@ from mmcl.evaluators import (
     Row,
     run_evaluators,
 )
+from mmcl.evaluators.run import rows_at_a_time
 
 N_FIT, N_TEST = 500, 400
 
@@ -203,3 +204,10 @@ def test_an_objective_with_fresh_negatives_gets_the_next_batch():
     assert [row.value for row in rows] == pytest.approx([2.5 + 250, 2.5 + 250])
     with pytest.raises(ValueError, match="2 batches"):
         HeldoutLoss(n_fit=4, n_test=4, batch_size=4).evaluate(samples, samples, (), Objective())
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"), [(15, 4096), (3 * 64 * 64, 2730), (3 * 224 * 224, 222), (2**26, 1)]
+)
+def test_large_views_are_encoded_few_at_a_time(values: int, rows: int) -> None:
+    assert rows_at_a_time(values) == rows

@@ -77,6 +77,11 @@ def test_a_map_has_a_point_for_each_sample_in_the_colour_of_its_class():
     assert len(CLASSES) == len(set(CLASSES))
 
 
+def test_without_factors_a_map_is_in_one_colour():
+    figure = draw_maps({"a": np.random.default_rng(1).normal(size=(6, 2))}, {})
+    assert [len(group.get_offsets()) for group in figure.axes[0].collections] == [6]
+
+
 def test_the_plane_keeps_groups_together():
     centres = np.repeat(np.eye(4) * 20, 10, axis=0)
     at = plane(centres + np.random.default_rng(2).normal(size=centres.shape))

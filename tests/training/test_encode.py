@@ -1,12 +1,9 @@
 """Encoding a batch in parts: the whole batch's gradient, without its activations."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
 
-from mmcl.experiment import encoded_at_a_time
 from mmcl.losses import Contrastive, Negatives
 from mmcl.training.module import check_rows_are_independent, encode
 
@@ -103,10 +100,3 @@ def test_under_autocast_the_parts_do_not_add_up_their_gradients_in_bfloat16():
         found = gradients(encoders, loss)
         errors[rows] = sum(float((f - e).square().sum()) for f, e in zip(found, exact, strict=True)) ** 0.5
     assert 0 < errors[8] < 1.3 * errors[None]
-
-
-@pytest.mark.parametrize(
-    ("values", "rows"), [(15, 4096), (3 * 64 * 64, 2730), (3 * 224 * 224, 222), (2**26, 1)]
-)
-def test_large_views_are_encoded_few_at_a_time_in_an_evaluation(values, rows):
-    assert encoded_at_a_time(SimpleNamespace(views={"image": values, "text": 28})) == rows
