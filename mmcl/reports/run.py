@@ -42,7 +42,7 @@ def report(run_dir: Path, shown: Path) -> None:
     if losses:
         console.print(f"Held-out loss: {', '.join(losses)}")
     for line in _retrieval(results):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     evaluated = sum(e["seconds"] for e in manifest["evaluations"].values())
     console.print(
         f"{manifest['steps_done']} steps in {manifest['train_s']:.0f} s, evaluation {evaluated:.0f} s, "
