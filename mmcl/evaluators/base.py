@@ -133,6 +133,14 @@ def check_spec(n_fit: int, n_test: int, interventions: Sequence[str]) -> None:
         require_choice("interventions", name, INTERVENTIONS)
 
 
+class WithoutInterventions:
+    """An evaluator of samples as they are, with no field for interventions."""
+
+    @property
+    def interventions(self) -> list[str]:
+        return ["none"]
+
+
 @dataclass(frozen=True)
 class Predictor:
     """What every evaluator that fits a predictor of the factors is configured by.

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from mmcl.checks import require
-from mmcl.evaluators.base import Objective, Representations, Row, check_spec
+from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
 
 
 @dataclass(frozen=True)
-class HeldoutLoss:
+class HeldoutLoss(WithoutInterventions):
     """Mean of the objective over batches of held-out encodings (metric ``loss``), for both splits.
 
     The split that fits other predictors is the row ``validation`` (model selection, as in Figure 7 of
@@ -37,10 +37,6 @@ class HeldoutLoss:
         for name in ("n_fit", "n_test"):
             value = getattr(self, name)
             require(value >= self.batch_size, name, value, f">= batch_size = {self.batch_size}")
-
-    @property
-    def interventions(self) -> list[str]:
-        return ["none"]
 
     def evaluate(
         self,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require, require_choice
-from mmcl.evaluators.base import Objective, Representations, Row, check_spec
+from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
 
 SIMILARITIES = ("negative_squared_euclidean", "cosine", "inner_product")
 
@@ -68,7 +68,7 @@ def recalls(s: Tensor, relevant: Tensor, ks: list[int]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Retrieval:
+class Retrieval(WithoutInterventions):
     """Recall at k: how often a query's partner is among the k most similar encodings of another modality.
 
     Rows for each ordered pair of encodings: representation is the query's, target the other's. Metric
@@ -99,10 +99,6 @@ class Retrieval:
     @property
     def n_fit(self) -> int:
         return 2  # nothing is fitted
-
-    @property
-    def interventions(self) -> list[str]:
-        return ["none"]
 
     def evaluate(
         self,

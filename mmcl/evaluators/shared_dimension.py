@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require
-from mmcl.evaluators.base import Objective, Representations, Row, check_spec
+from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
 from mmcl.evaluators.directions import canonical_directions
 
 CHUNK = 2048
@@ -59,7 +59,7 @@ def two_nearest_neighbours(z: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class SharedDimension:
+class SharedDimension(WithoutInterventions):
     """What the encodings of two or more modalities share, from the encodings alone.
 
     * ``canonical_correlation`` (target ``shared_cc1``, ``shared_cc2``, ..., one for each dimension; representation: the
@@ -78,10 +78,6 @@ class SharedDimension:
         check_spec(self.n_fit, self.n_test, self.interventions)
         for name in ("n_fit", "n_test"):
             require(getattr(self, name) >= 3, name, getattr(self, name), ">= 3")
-
-    @property
-    def interventions(self) -> list[str]:
-        return ["none"]
 
     def evaluate(
         self,
