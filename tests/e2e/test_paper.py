@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mmcl.archives.generate import Recipe, generate
 from mmcl.config.compose import CONF, compose_hydra, compose_one, expand
 from mmcl.config.schema import validate_train
 from mmcl.experiment import train
@@ -62,10 +63,48 @@ def test_the_first_twenty_losses(tmp_path, monkeypatch):
         assert k * (loss + math.log(k)) == pytest.approx(printed, rel=2e-5)
 
 
-@pytest.mark.parametrize("sweep", sorted(path.stem for path in (CONF / "sweep" / "paper").glob("*.yaml")))
-def test_the_last_run_of_each_sweep_takes_its_first_steps(tmp_path, sweep):
+def last_job(sweep):
     name = f"sweep=paper/{sweep}"
-    job = expand([*compose_hydra("train", [name]).params, name])[-1]
+    return expand([*compose_hydra("train", [name]).params, name])[-1]
+
+
+IMAGES = ("figure3", "figure10a", "figure10b", "figure11")
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    """A few pairs of each kind, as large as the published ones."""
+    found = {}
+    for kind in ("image_text", "image_pairs"):
+        found[kind] = tmp_path_factory.mktemp(kind) / "archive"
+        recipe = Recipe(kind=kind, pairs={"train": 24, "val": 8, "test": 8}, size=224, samples=1)
+        assert generate(found[kind], recipe, processes=1)
+    return found
+
+
+@pytest.mark.parametrize("sweep", IMAGES)
+def test_the_last_run_of_each_sweep_of_images_takes_its_first_steps(tmp_path, archives, sweep):
+    """On batches of 16: 256 images of that size take minutes, and more memory than a laptop has."""
+    folder = archives["image_pairs" if "10" in sweep else "image_text"]
+    short = ["trainer.max_steps=2", "trainer.log_every_n_steps=1", "evaluator=[linear]", "batch_size=16"]
+    short += [f"data.folder={folder}", "evaluation.n_fit=8", "evaluation.n_test=8", "evaluation.pictures=0"]
+    config = validate_train(compose_one("train", [*last_job(sweep), *short]))
+    train(config, tmp_path, [])
+    logged = pd.read_csv(tmp_path / "metrics.csv")
+    losses = logged[logged.name == "loss"]
+    assert list(losses.step) == [1, 2]
+    # Of 31 candidates with cosines in [-1, 1] at temperature 1.
+    assert losses.value.between(math.log(31) - 2, math.log(31) + 2).all()
+    found = pd.read_csv(tmp_path / "results.csv")
+    assert set(found.representation) == ({"image1", "image2"} if "10" in sweep else {"image", "text"})
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    sorted(path.stem for path in (CONF / "sweep" / "paper").glob("*.yaml") if path.stem not in IMAGES),
+)
+def test_the_last_run_of_each_sweep_takes_its_first_steps(tmp_path, sweep):
+    job = last_job(sweep)
     short = ["trainer.max_steps=2", "trainer.log_every_n_steps=1", "callbacks=[none]", "evaluation.n_fit=64"]
     short += ["evaluation.n_test=64", "evaluation.n_intervention=64"]
     if "directions" in validate_train(compose_one("train", job)).evaluator:  # its sizes are the sweep's
