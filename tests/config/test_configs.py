@@ -32,6 +32,12 @@ def test_every_choice_composes_and_validates(choice):
     assert config.resolved
 
 
+@pytest.mark.parametrize("experiment", [choice for group, choice in CHOICES if group == "experiment"])
+def test_an_experiment_takes_other_evaluators_than_its_own(experiment):
+    config = validate_train(compose_one("train", [experiment, "evaluator=[linear]"]))
+    assert list(config.evaluator) == ["linear"]
+
+
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "experiment"])
 def test_every_yaml_shows_all_keys_of_its_class(group, choice):
     node = compose_one("train", [choice])[group]
