@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mmcl.evaluators.base import standardise
-from mmcl.evaluators.kernel_ridge import Grid, predict_kernel_ridge
+from mmcl.evaluators.kernel_ridge import predict_kernel_ridge
 from mmcl.evaluators.networks import predict_labels
 from mmcl.evaluators.retrieval import SIMILARITIES, similarities
 from mmcl.evaluators.ridge import KernelRidge
@@ -117,8 +117,7 @@ def _predicted(
             labels = predict_labels(x_fit, x_test, [fit.factors[n][:, 0] for n in whole], 100, 50, 0)
         guessed.update(zip(whole, labels, strict=True))
     if real:
-        spec = KernelRidge()
-        grid = Grid(list(spec.alphas), list(spec.gammas), spec.folds, spec.screen_fraction, spec.chunk)
-        found = predict_kernel_ridge(x_fit, x_test, {n: fit.factors[n] for n in real}, grid=grid)
+        targets = {n: fit.factors[n] for n in real}
+        found = predict_kernel_ridge(x_fit, x_test, targets, grid=KernelRidge().grid)
         guessed.update({n: y[:, 0] for n, y in found.items()})
     return {n: (test.factors[n][:, 0].numpy(), guessed[n].cpu().numpy()) for n in names}

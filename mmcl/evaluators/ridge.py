@@ -103,6 +103,17 @@ class KernelRidge(Predictor):
         require(0 < self.screen_fraction <= 1, "screen_fraction", self.screen_fraction, "in (0, 1]")
         require(self.chunk >= 1, "chunk", self.chunk, ">= 1")
 
+    @property
+    def grid(self) -> Grid:
+        """What is searched, and how."""
+        return Grid(
+            alphas=list(self.alphas),
+            gammas=list(self.gammas),
+            folds=self.folds,
+            screen_fraction=self.screen_fraction,
+            chunk=self.chunk,
+        )
+
     def evaluate(
         self,
         fit: Representations,
@@ -123,12 +134,5 @@ class KernelRidge(Predictor):
         """One row per representation and target: ``targets`` of the fit split, of the same name in ``test.factors``."""
         if len(fit) < 2 * self.folds:
             raise ValueError(f"{len(fit)} fit samples: must be >= 2 * folds = {2 * self.folds}")
-        grid = Grid(
-            alphas=list(self.alphas),
-            gammas=list(self.gammas),
-            folds=self.folds,
-            screen_fraction=self.screen_fraction,
-            chunk=self.chunk,
-        )
-        predict = partial(predict_kernel_ridge, grid=grid)
+        predict = partial(predict_kernel_ridge, grid=self.grid)
         return predictor_rows(fit, test, targets, reference, "r2", predict, _mean, r2_score)

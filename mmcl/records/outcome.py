@@ -27,3 +27,8 @@ class Outcome:
     rows: list[list[Any]]
     figure: Path
     pictures: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def images(self) -> dict[str, Path]:
+        """Name -> file, of the figure and the pictures."""
+        return {"figure": self.figure, **{f"pictures/{name}": path for name, path in self.pictures.items()}}

@@ -61,8 +61,7 @@ class TensorBoardLogger(RunLogger):
         for name, value in outcome.summary.items():
             self._writer.add_scalar(name, value, outcome.step)
         self._writer.add_text("results", markdown(outcome.columns, outcome.rows), outcome.step)
-        files = {"figure": outcome.figure, **{f"pictures/{k}": path for k, path in outcome.pictures.items()}}
-        for name, path in files.items():
+        for name, path in outcome.images.items():
             with Image.open(path) as image:
                 pixels = np.asarray(image.convert("RGB"))
             self._writer.add_image(name, pixels, outcome.step, dataformats="HWC")

@@ -129,8 +129,7 @@ class Session:
         import wandb
 
         table = wandb.Table(columns=outcome.columns, data=outcome.rows)
-        files = {"figure": outcome.figure, **{f"pictures/{k}": path for k, path in outcome.pictures.items()}}
-        images = {name: wandb.Image(str(path)) for name, path in files.items()}
+        images = {name: wandb.Image(str(path)) for name, path in outcome.images.items()}
         self._run.log({"results": table, **images}, step=outcome.step)
         self._run.summary.update(outcome.summary)
 
