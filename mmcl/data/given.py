@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmcl.archives.words import Vocabulary, tokens
 from mmcl.checks import require, require_choice
+from mmcl.data.order import Order
 from mmcl.worlds import Batch, FactorRole
 
 
@@ -114,10 +115,10 @@ class Arrays:
 
 
 class GivenWorld:
-    """Pairs of a training split, drawn with replacement: sample i of batch k stays a function of (seed, k, i).
+    """Pairs of a training split, which come in epochs: a :class:`~mmcl.worlds.StreamedWorld`.
 
-    (With replacement a pair comes as often on average as in epochs, and sometimes twice in a batch: of 256 pairs of
-    125,000, one time in four.)
+    Training goes through all pairs, in a new random order in each epoch; batch k is K pairs of that endless sequence
+    from k K on. :meth:`sample` draws from them, with replacement, for what needs a few of them.
 
     Args:
         sources: the splits, of which one is ``train``.
@@ -128,6 +129,7 @@ class GivenWorld:
     """
 
     calibration = 1024
+    ahead = 1
 
     def __init__(
         self,
@@ -166,6 +168,10 @@ class GivenWorld:
     def roles(self) -> dict[str, FactorRole]:
         """Name of each factor -> its role."""
         return self._roles()
+
+    def take(self, seed: int, first: int, n: int) -> Batch:
+        """The pairs at positions ``first`` to ``first + n`` of the sequence that ``seed`` is trained on."""
+        return self.source.rows(torch.from_numpy(Order((len(self),), 1, seed).at(first, n)[:, 1]))
 
     def part(self, name: str) -> GivenWorld:
         """The held-out pairs of ``validation`` or ``test``, of which :meth:`sample` gives each once."""

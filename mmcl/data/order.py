@@ -1,4 +1,4 @@
-"""In which order pairs of many shards are trained on: a pure function of (seed, position)."""
+"""In which order given pairs, in one shard or many, are trained on: a pure function of (seed, position)."""
 
 from __future__ import annotations
 

@@ -210,9 +210,7 @@ class ShardSource:
 
 
 class ShardWorld(GivenWorld):
-    """Pairs in shards: a :class:`~mmcl.worlds.StreamedWorld`, whose training pairs come in epochs.
-
-    :meth:`sample` draws from all pairs, with replacement, for what needs a few of them; training uses :meth:`take`.
+    """Pairs in shards, of which a few are read at a time.
 
     Args:
         mixed: see :class:`~mmcl.data.order.Order`.

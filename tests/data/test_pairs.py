@@ -10,7 +10,7 @@ from mmcl.archives.own import share_out
 from mmcl.archives.pixels import ImageError, decode
 from mmcl.data import BatchStream, Pairs
 from mmcl.errors import UserError
-from mmcl.worlds import FactorRole, SplitWorld
+from mmcl.worlds import FactorRole, SplitWorld, StreamedWorld
 from tests.data.own import picture, record, write_pairs, write_table
 
 N = 60
@@ -91,7 +91,18 @@ def test_parts_are_shares_of_the_rows_none_twice(made):
     assert sorted(i for rows in found.values() for i in rows) == list(range(N))
 
 
-def test_training_draws_with_replacement_and_a_held_out_part_gives_each_once(made):
+def test_training_goes_through_all_pairs_in_each_epoch_in_another_order(made):
+    world = draw(made / "pairs.csv")
+    assert isinstance(world, StreamedWorld)
+    # 48 pairs in batches of 32: three batches are two epochs, and the second goes over from one into the next.
+    taken = [i for batches in BatchStream(world, 3, 32, stop=6) for i in numbers(batches[0][0])]
+    epochs = [taken[48 * k : 48 * (k + 1)] for k in range(4)]
+    assert all(sorted(epoch) == sorted(parts(world)["train"]) for epoch in epochs)
+    assert len(set(map(tuple, epochs))) == 4
+    assert taken != [i for batches in BatchStream(world, 4, 32, stop=6) for i in numbers(batches[0][0])]
+
+
+def test_samples_are_drawn_with_replacement_and_a_held_out_part_gives_each_once(made):
     world = draw(made / "pairs.csv")
     train = set(parts(world)["train"])
     n = 48 * 400
