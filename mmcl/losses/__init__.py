@@ -12,7 +12,6 @@ from mmcl.losses.align_max_ent import (
 from mmcl.losses.contrastive import (
     Contrastive,
     ContrastiveLoss,
-    Negatives,
     Normaliser,
     Reduction,
     candidate_count,
@@ -21,7 +20,9 @@ from mmcl.losses.contrastive import (
     mean_squared_norm,
 )
 from mmcl.losses.distributed import gather_encodings, gather_rows
+from mmcl.losses.options import Negatives
 from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
+from mmcl.losses.terms import Term, contrasts
 
 __all__ = [
     "AlignMaxEnt",
@@ -33,11 +34,13 @@ __all__ = [
     "Normaliser",
     "Reduction",
     "Similarity",
+    "Term",
     "align_max_ent",
     "alignment",
     "candidate_count",
     "contrastive_loss",
     "contrastive_pair",
+    "contrasts",
     "gather_encodings",
     "gather_rows",
     "kernel_entropy",

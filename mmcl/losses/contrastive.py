@@ -24,8 +24,8 @@ times ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import reduce
 from typing import Any, Self
@@ -39,26 +39,11 @@ from mmcl.losses.inputs import (
     check_matrix,
     check_same_width,
     full_precision,
-    unordered_pairs,
 )
-from mmcl.losses.options import as_member, require_positive
+from mmcl.losses.options import Negatives, as_member, require_positive
 from mmcl.losses.pairs import logsumexps
 from mmcl.losses.similarity import Similarity, paired_similarity
-
-
-class Negatives(Enum):
-    """Where the negatives of the anchor h1_i come from; K rows a batch, M rows in the fresh batch.
-
-    * ``cross``: h2_j, j != i, the other modality of the same batch (Eq. 2 and 4); K - 1 of them
-    * ``within``: h1_j, j != i, the anchor's own modality; K - 1
-    * ``within_fresh``: h1'_j, all j, the own modality of an independent batch (the authors' release); M
-    * ``both``: h2_j and h1_j, j != i (NT-Xent, Chen et al., 2020); 2K - 2
-    """
-
-    cross = "cross"
-    within = "within"
-    within_fresh = "within_fresh"
-    both = "both"
+from mmcl.losses.terms import Term, contrasts, draws, is_single, total_weight
 
 
 class Reduction(Enum):
@@ -238,31 +223,38 @@ def contrastive_loss(
     candidate_reduction: Reduction = Reduction.mean,
     normaliser: Normaliser = Normaliser.conditional,
     alignment_weight: float = 1.0,
+    terms: Sequence[Term] = (),
     tile: int | None = None,
 ) -> Tensor:
-    """:func:`contrastive_pair`, averaged over all unordered pairs of two or more modalities.
+    """:func:`contrastive_pair`, averaged over all unordered pairs of modalities, or over those of ``terms``.
 
     Args:
         z: name -> ``(K, D)``, two or more. A pair's first modality is the one inserted first; that order
             matters only where the directions' weights differ.
         fresh: name -> ``(M, D)`` from an independent batch, for ``within_fresh``; otherwise ignored.
+        terms: which pairs (:func:`~mmcl.losses.terms.contrasts`); the mean over them is weighted by theirs.
 
     The other arguments, the result's range and the errors are those of :func:`contrastive_pair`; fewer than
-    two modalities raise ``ValueError`` too. The mean over pairs for more than two modalities is ours (the
-    paper has two); Tian et al. (2020, contrastive multiview coding) sum over them.
+    two encodings, or terms that fit none, raise ``ValueError`` too. The mean over pairs for more than two modalities
+    is ours (the paper has two); Tian et al. (2020, contrastive multiview coding) sum over them.
     """
-    check_encodings(z)
+    if terms:
+        check_encodings(z, one_width=False)
+    else:
+        check_encodings({name: rows for name, rows in z.items() if is_single(name)})
     pool = fresh if fresh is not None else {}
+    pairs = contrasts(tuple(terms), tuple(z))
     losses = [
-        contrastive_pair(
-            z[first],
-            z[second],
-            pool.get(first),
-            pool.get(second),
+        pair.weight
+        * contrastive_pair(
+            z[pair.first],
+            z[pair.second],
+            pool.get(pair.first),
+            pool.get(pair.second),
             similarity=similarity,
             lp_exponent=lp_exponent,
-            temperature=temperature,
-            negatives=negatives,
+            temperature=temperature if pair.term.temperature is None else pair.term.temperature,
+            negatives=pair.term.negatives or negatives,
             positive_in_denominator=positive_in_denominator,
             weight_second_given_first=weight_second_given_first,
             weight_first_given_second=weight_first_given_second,
@@ -272,9 +264,9 @@ def contrastive_loss(
             alignment_weight=alignment_weight,
             tile=tile,
         )
-        for first, second in unordered_pairs(z)
+        for pair in pairs
     ]
-    return torch.stack(losses).mean()
+    return torch.stack(losses).sum() / total_weight(pairs)
 
 
 def mean_squared_norm(z: Mapping[str, Tensor]) -> Tensor:
@@ -328,6 +320,8 @@ class Contrastive:
       ``alignment_weight``, geometrically: ``alignment_weight ** min(1, t / alignment_ramp)`` at the fraction t,
     * ``norm_penalty``: lambda >= 0, adds lambda times the :func:`mean_squared_norm` of the encodings (times K
       under ``Reduction.sum``). Not in the papers; see :func:`mean_squared_norm` for what it does.
+    * ``terms``: which pairs of encodings are contrasted, see :class:`Term`; none: all pairs of modalities. The loss is
+      their weighted mean: ``sum w l / sum w`` over all pairs that they stand for.
     * ``tile`` is not part of what a run is: it does not change the run key.
 
     Raises ``ValueError`` that names the field for a value out of range (NaN and infinity included). Enum
@@ -350,6 +344,7 @@ class Contrastive:
     alignment_weight: float = 1.0
     alignment_ramp: float = 0.0
     norm_penalty: float = 0.0
+    terms: list[Term] = field(default_factory=list)
     tile: int | None = None
 
     def __post_init__(self) -> None:
@@ -374,6 +369,11 @@ class Contrastive:
         if self.learned_temperature:
             allowed = f"in [temperature_min={low}, temperature_max={high}] when it is learned"
             require(low <= self.temperature <= high, "temperature", self.temperature, allowed)
+
+        fresh = [t for t in self.terms if (t.negatives or self.negatives) is Negatives.within_fresh]
+        require(
+            not fresh, "terms", [f"{t.first}, {t.second}" for t in fresh], "none with negatives=within_fresh"
+        )
 
     @property
     def needs_fresh_batch(self) -> bool:
@@ -402,6 +402,25 @@ class ContrastiveLoss(nn.Module):
         start = torch.tensor(math.log(spec.temperature), dtype=torch.float32)
         self.log_temperature = nn.Parameter(start) if spec.learned_temperature else None
 
+    def wanted(self, names: Sequence[str]) -> dict[int, tuple[str, ...]]:
+        """Which of the encodings ``names`` it compares, of each draw of the samples.
+
+        Draw 0 is the samples as they are, whose encodings have their plain names; those of draw k are ``name@k``.
+
+        Raises ``ValueError`` for terms that do not fit ``names``.
+        """
+        if not self.spec.terms:
+            return {0: tuple(filter(is_single, names))}
+        every = {
+            draw: [f"{name}@{draw}" if draw else name for name in names] for draw in draws(self.spec.terms)
+        }
+        pairs = contrasts(tuple(self.spec.terms), tuple(name for part in every.values() for name in part))
+        compared = {name for pair in pairs for name in (pair.first, pair.second)}
+        return {
+            draw: tuple(name for name, full in zip(names, called, strict=True) if full in compared)
+            for draw, called in every.items()
+        }
+
     @property
     def temperature(self) -> float:
         """tau as used by the next forward pass."""
@@ -419,7 +438,6 @@ class ContrastiveLoss(nn.Module):
     def forward(self, z: Mapping[str, Tensor], fresh: Mapping[str, Tensor] | None = None) -> Tensor:
         """The scalar loss; errors as in :func:`contrastive_loss`."""
         spec = self.spec
-        check_encodings(z)
         loss = contrastive_loss(
             z,
             fresh,
@@ -434,6 +452,7 @@ class ContrastiveLoss(nn.Module):
             candidate_reduction=spec.candidate_reduction,
             normaliser=spec.normaliser,
             alignment_weight=self.alignment_weight,
+            terms=spec.terms,
             tile=spec.tile,
         )
         if spec.norm_penalty == 0:

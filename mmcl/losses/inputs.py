@@ -21,8 +21,9 @@ def full_precision(*rows: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(dtype) for tensor in rows)
 
 
-def check_encodings(z: Mapping[str, Tensor]) -> None:
-    """Raise ``ValueError`` unless ``z`` holds two or more floating ``(K, D)`` matrices of one shape."""
+def check_encodings(z: Mapping[str, Tensor], *, one_width: bool = True) -> None:
+    """Raise ``ValueError`` unless ``z`` holds two or more floating ``(K, D)`` matrices of one K and, if ``one_width``,
+    one D."""
     if len(z) < 2:
         raise ValueError(f"a contrastive loss needs at least 2 modalities, got {len(z)}: {list(z)}")
     first, *_ = z
@@ -33,7 +34,8 @@ def check_encodings(z: Mapping[str, Tensor]) -> None:
                 f"row counts differ: {first!r} has {z[first].shape[0]} and {name!r} has {rows.shape[0]}; "
                 "row i of every modality must come from the same sample"
             )
-        check_same_width(first, z[first], name, rows)
+        if one_width:
+            check_same_width(first, z[first], name, rows)
 
 
 def check_matrix(name: str, rows: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Checks of config fields that more than one loss shares."""
+"""Config fields that more than one part of an objective has, and their checks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from typing import Any, TypeVar
 from mmcl.checks import require, require_choice
 
 Member = TypeVar("Member", bound=Enum)
+
+
+class Negatives(Enum):
+    """Where the negatives of the anchor h1_i come from; K rows a batch, M rows in the fresh batch.
+
+    * ``cross``: h2_j, j != i, the other modality of the same batch (Eq. 2 and 4); K - 1 of them
+    * ``within``: h1_j, j != i, the anchor's own modality; K - 1
+    * ``within_fresh``: h1'_j, all j, the own modality of an independent batch (the authors' release); M
+    * ``both``: h2_j and h1_j, j != i (NT-Xent, Chen et al., 2020); 2K - 2
+    """
+
+    cross = "cross"
+    within = "within"
+    within_fresh = "within_fresh"
+    both = "both"
 
 
 def require_positive(name: str, value: float) -> None:

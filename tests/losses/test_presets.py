@@ -42,7 +42,11 @@ def test_a_preset_lists_every_field_merges_with_its_schema_and_runs(path):
     if path.stem in EXPECTED:
         assert spec == EXPECTED[path.stem]
     loss = spec.build()
-    z = {name: torch.randn(4, 2, requires_grad=True) for name in ("x1", "x2")}
+    z = {
+        f"{name}@{draw}" if draw else name: torch.randn(4, 2, requires_grad=True)
+        for draw in getattr(loss, "draws", (0,))
+        for name in ("x1", "x2", *(["x1+x2"] if getattr(spec, "terms", ()) else []))
+    }
     value = loss(z, {name: torch.randn(4, 2) for name in z} if loss.needs_fresh_batch else None)
     value.backward()
     assert value.ndim == 0
