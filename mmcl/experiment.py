@@ -38,7 +38,7 @@ from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, RUNNING, Manif
 from mmcl.training.callbacks import Beat, LogLoss, Resumable
 from mmcl.training.context import Context
 from mmcl.training.loggers import LoggedRun, Loggers
-from mmcl.training.module import ContrastiveModule
+from mmcl.training.module import ContrastiveModule, Projected
 from mmcl.training.processes import Processes
 from mmcl.training.stop import Stop
 from mmcl.training.trainer import Precision
@@ -403,7 +403,11 @@ def make_module(config: Train, world: World) -> ContrastiveModule:
         config.trainer.max_steps,
         encode_rows=config.trainer.encode_rows,
         gradient_clip_val=config.trainer.gradient_clip_val,
+        augmentation=config.augmentation,
+        seed=seed,
     )
+    if config.augmentation is not None:
+        config.augmentation.check(views)
     return module.double() if config.trainer.precision is Precision.fp64 else module
 
 
@@ -667,7 +671,7 @@ def _run_evaluators(
             evaluators,
             _encode(module),
             functools.partial(_sample, world, config.run.seed),
-            module.objective,
+            Projected(module),
             on_progress=show,
             on_rows=keep,
             references={**REFERENCES, "none": content_of(world)},

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     VALIDATION = 3
     TEST = 4
     PROBE = 5
+    AUGMENTATION = 6
 
 
 def generator(seed: int, stream: Stream, *index: int) -> torch.Generator:

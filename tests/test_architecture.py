@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "worlds": BASE | {"torch", "numpy", "scipy"},
     "rendering": BASE | {"numpy", "matplotlib", "errors"},
     "archives": BASE | {"numpy", "matplotlib", "errors", "records", "rendering"},
+    "augmentations": BASE | {"torch", "torchvision"},
     "encoders": BASE | {"torch", "torchvision"},
     "theory": BASE | {"torch"},
     "losses": BASE | {"torch"},
@@ -24,8 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "records": {"torch", "errors"},
     "data": BASE | {"torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "archives"},
     "training": BASE | {
-        "torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "encoders", "losses", "evaluators",
-        "records", "cores",
+        "torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "encoders", "augmentations", "losses",
+        "evaluators", "records", "cores",
         "wandb",
     },
     "reports": {"errors", "records", "numpy", "pandas", "matplotlib", "plotly", "rich", "yaml"},

@@ -21,6 +21,9 @@ from mmcl.records.keys import foreign_callbacks, run_key
 SINGLE = ("data", "encoder", "loss", "optimizer", "trainer")
 """Groups of which a run has one."""
 
+OPTIONAL = ("augmentation",)
+"""Groups of which a run has one or none; without one, its config does not speak of it."""
+
 MANY = ("evaluator", "callbacks", "logger")
 """Groups of which a run has any number, by name."""
 
@@ -91,6 +94,7 @@ class Train:
     evaluator: dict[str, Any]
     callbacks: dict[str, Any]
     logger: dict[str, Any]
+    augmentation: Any = None
     resolved: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -119,7 +123,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
         UserError: for the first fault found: the key, the value, and what is allowed.
     """
     values = container(config)
-    known = {*SINGLE, *MANY, *(f for f in Run.__dataclass_fields__)}
+    known = {*SINGLE, *OPTIONAL, *MANY, *(f for f in Run.__dataclass_fields__)}
     for key in values:
         if key not in known:
             raise unknown_key("", key, known)
@@ -129,14 +133,17 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
         if values.get(group) is None:
             raise UserError(f"{group}: missing; choose one with {group}=NAME")
         single[group] = to_spec(values[group], group)
+    optional = {group: to_spec(values[group], group) for group in OPTIONAL if values.get(group) is not None}
     many = {group: to_specs(values.get(group), group) for group in MANY}
     _check_together(single["loss"], many["evaluator"])
+    _check_draws(single["loss"], many["evaluator"], optional.get("augmentation"))
     _check_callbacks(single["trainer"], foreign_callbacks(values))
     _check_shares(run.batch_size, getattr(single["trainer"], "processes", 1))
-    targets = {group: values[group]["_target_"] for group in SINGLE}
+    ones = single | optional
+    targets = {group: values[group]["_target_"] for group in ones}
     resolved = {
         **plain(run),
-        **{group: {"_target_": targets[group], **plain(single[group])} for group in SINGLE},
+        **{group: {"_target_": targets[group], **plain(spec)} for group, spec in ones.items()},
         **{
             group: {
                 name: {"_target_": values[group][name]["_target_"], **plain(spec)}
@@ -145,7 +152,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
             for group in MANY
         },
     }
-    return Train(run, **single, **many, resolved=resolved)
+    return Train(run, **single, **many, **optional, resolved=resolved)
 
 
 def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
@@ -158,6 +165,22 @@ def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
             raise UserError(
                 f"evaluator.{name}: n_fit={evaluator.n_fit} and n_test={evaluator.n_test}: must be >= 2 x "
                 f"batch_size={batch} with a loss whose negatives come from a fresh batch"
+            )
+
+
+def _check_draws(loss: Any, evaluators: Mapping[str, Any], augmentation: Any) -> None:
+    """An objective of augmented draws needs an augmentation, and cannot be computed from samples as they are."""
+    drawn = [draw for draw in getattr(loss, "draws", ()) if draw]
+    if drawn and augmentation is None:
+        raise UserError(
+            f"loss: compares augmented draws {', '.join(map(str, drawn))}, and there is no augmentation; choose one "
+            "with augmentation=NAME"
+        )
+    for name, evaluator in evaluators.items():
+        if drawn and getattr(evaluator, "needs_objective", False):
+            raise UserError(
+                f"evaluator.{name}: computes the objective of samples as they are, and the loss compares augmented "
+                f"draws; leave {name} out of evaluator=[...]"
             )
 
 

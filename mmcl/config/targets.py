@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data": ("mmcl.worlds.", "mmcl.data."),
     "encoder": ("mmcl.encoders.",),
     "loss": ("mmcl.losses.",),
+    "augmentation": ("mmcl.augmentations.",),
     "evaluator": ("mmcl.evaluators.",),
     "optimizer": ("mmcl.training.optimizers.",),
     "trainer": ("mmcl.training.trainer.",),
@@ -126,20 +128,39 @@ def _names_code(value: Any) -> bool:
 
 
 def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:
-    """An instance of dataclass ``cls`` from plain ``values``, with types and ranges checked."""
+    """An instance of dataclass ``cls`` from plain ``values``, with types and ranges checked.
+
+    A field annotated ``Any`` or ``dict[str, Any]`` may hold parts: nodes with a ``_target_`` of their own, of the same
+    group. Such a class is made twice, without its parts and with them.
+    """
     fields = {f.name for f in dataclasses.fields(cls)}
     for name in values:
         if name not in fields:
             raise unknown_key(key, str(name), fields)
+    parts = {name: _parts(values[name], f"{key}.{name}") for name in _part_fields(cls) if values.get(name)}
+    values = {name: value for name, value in values.items() if name not in parts}
     try:
         schema = _writable(OmegaConf.structured(cls))
-        merged = OmegaConf.merge(schema, OmegaConf.create(dict(values)))
-        spec = OmegaConf.to_object(merged)
+        merged = OmegaConf.merge(schema, OmegaConf.create(values))
+        spec = dataclasses.replace(OmegaConf.to_object(merged), **parts)
     except OmegaConfBaseException as error:
-        raise UserError(_type_message(error, schema, key)) from None
+        raise UserError(_type_message(error, schema, key, cls)) from None
     except ValueError as error:
         raise UserError(f"{key}.{error}" if key else str(error)) from None
     return spec
+
+
+def _part_fields(cls: type) -> list[str]:
+    """The fields of dataclass ``cls`` that may hold parts."""
+    hints = typing.get_type_hints(cls)
+    return [f.name for f in dataclasses.fields(cls) if hints[f.name] in (Any, dict[str, Any])]
+
+
+def _parts(node: Any, key: str) -> Any:
+    """A part, or parts by name."""
+    if isinstance(node, Mapping) and "_target_" not in node:
+        return {str(name): to_spec(part, f"{key}.{name}") for name, part in node.items() if part is not None}
+    return to_spec(node, key)
 
 
 def _writable(node: DictConfig) -> DictConfig:
@@ -151,11 +172,19 @@ def _writable(node: DictConfig) -> DictConfig:
     return node
 
 
-def _type_message(error: OmegaConfBaseException, schema: DictConfig, key: str) -> str:
+def _type_message(error: OmegaConfBaseException, schema: DictConfig, key: str, cls: type) -> str:
     where = ".".join(part for part in (key, str(error.full_key or "")) if part)
     cause = str(error).splitlines()[0]
     nested = error.full_key or ""
     if nested and "not in" in cause:
+        inside = [
+            f
+            for f in dataclasses.fields(cls)
+            if typing.get_type_hints(cls)[f.name] == list[error.object_type]
+        ]
+        if inside:  # OmegaConf gives an item's place within the item alone
+            known = [f.name for f in dataclasses.fields(error.object_type)]
+            return str(unknown_key(f"{key}.{inside[0].name}", str(nested), known))
         parent, _, name = str(nested).rpartition(".")
         node = OmegaConf.select(schema, parent) if parent else schema
         return str(unknown_key(".".join(p for p in (key, parent) if p), name, [str(k) for k in node]))
@@ -166,4 +195,14 @@ def plain(spec: Any) -> Any:
     """A spec as builtins, every default included: what is printed is what runs."""
     if isinstance(spec, External):
         return dict(spec.arguments)
-    return OmegaConf.to_container(OmegaConf.structured(spec), resolve=True, enum_to_str=True)
+    values = OmegaConf.to_container(OmegaConf.structured(spec), resolve=True, enum_to_str=True)
+    assert isinstance(values, dict)
+    return values | {name: _plain_parts(getattr(spec, name)) for name in _part_fields(type(spec))}
+
+
+def _plain_parts(part: Any) -> Any:
+    if part is None:
+        return None
+    if isinstance(part, dict):
+        return {name: _plain_parts(p) for name, p in part.items()}
+    return {"_target_": f"{type(part).__module__}.{type(part).__qualname__}", **plain(part)}

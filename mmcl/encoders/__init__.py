@@ -1,10 +1,28 @@
 """Encoders: one module for each modality, shared or distinct. Knows only torch."""
 
 from mmcl.encoders.base import Encoders
+from mmcl.encoders.fusion import Concatenation, Dense, Transformer
+from mmcl.encoders.heads import Head, Heads
 from mmcl.encoders.image_text import ImageTextEncoders
 from mmcl.encoders.images import ImageNet
 from mmcl.encoders.mlp import MLP, mlp
+from mmcl.encoders.multimodal import Multimodal, MultimodalEncoders
 from mmcl.encoders.texts import TextNet
 from mmcl.encoders.whiten import Whiten
 
-__all__ = ["MLP", "Encoders", "ImageNet", "ImageTextEncoders", "TextNet", "Whiten", "mlp"]
+__all__ = [
+    "MLP",
+    "Concatenation",
+    "Dense",
+    "Encoders",
+    "Head",
+    "Heads",
+    "ImageNet",
+    "ImageTextEncoders",
+    "Multimodal",
+    "MultimodalEncoders",
+    "TextNet",
+    "Transformer",
+    "Whiten",
+    "mlp",
+]

@@ -1,11 +1,13 @@
-"""The encoders of all modalities as one module."""
+"""An encoder for each modality, as one module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import torch
 from torch import Tensor, nn
+
+from mmcl.encoders.heads import Heads
 
 
 class Encoders(nn.Module):
@@ -22,11 +24,22 @@ class Encoders(nn.Module):
         self.shared = shared
         # A shared encoder is stored once, so that its weights stand once in a state_dict.
         self.encoders = nn.ModuleDict({"shared": modules[self.names[0]]} if shared else dict(modules))
+        self.project = Heads({}, shared=False)
 
-    def forward(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    @property
+    def sets(self) -> dict[str, tuple[str, ...]]:
+        """Name of each encoding -> the views that it is made from: itself."""
+        return {name: (name,) for name in self.names}
+
+    def forward(self, views: Mapping[str, Tensor], wanted: Container[str] | None = None) -> dict[str, Tensor]:
+        """Encodings by name: those ``wanted``, or all."""
         if set(views) != set(self.names):
             raise ValueError(f"views {sorted(views)}: the encoders are for {sorted(self.names)}")
-        return {name: self.encoders["shared" if self.shared else name](views[name]) for name in self.names}
+        return {
+            name: self.encoders["shared" if self.shared else name](views[name])
+            for name in self.names
+            if wanted is None or name in wanted
+        }
 
 
 def build_encoders(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -30,6 +31,8 @@ class HeldoutLoss(WithoutInterventions):
     n_fit: int = 20480
     n_test: int = 20480
     batch_size: int = 512
+
+    needs_objective: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)

@@ -20,6 +20,7 @@ from mmcl.losses.contrastive import (
     mean_squared_norm,
 )
 from mmcl.losses.distributed import gather_encodings, gather_rows
+from mmcl.losses.factor_cl import FactorCL, FactorCLLoss
 from mmcl.losses.options import Negatives
 from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
 from mmcl.losses.terms import Term, contrasts
@@ -30,6 +31,8 @@ __all__ = [
     "Contrastive",
     "ContrastiveLoss",
     "Entropy",
+    "FactorCL",
+    "FactorCLLoss",
     "Negatives",
     "Normaliser",
     "Reduction",

@@ -376,6 +376,11 @@ class Contrastive:
         )
 
     @property
+    def draws(self) -> tuple[int, ...]:
+        """The draws of the samples that it compares; 0 is the samples as they are."""
+        return draws(self.terms)
+
+    @property
     def needs_fresh_batch(self) -> bool:
         """Whether ``forward`` must be given encodings of an independent batch."""
         return self.negatives is Negatives.within_fresh

@@ -119,7 +119,7 @@ def contrasts(terms: tuple[Term, ...], names: tuple[str, ...]) -> tuple[Contrast
     """
     if not terms:
         return tuple(Contrast(a, b, Term(a, b)) for a, b in combinations(filter(is_single, names), 2))
-    modalities = tuple(dict.fromkeys(name.partition("@")[0] for name in names if is_single(name)))
+    modalities = tuple(dict.fromkeys(modality for name in names for modality in parts(name)))
     found: list[Contrast] = []
     for term in terms:
         pairs = _pairs(term, modalities)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-SCIENCE = ("seed", "batch_size", "data", "encoder", "loss", "optimizer", "trainer")
+SCIENCE = ("seed", "batch_size", "data", "encoder", "loss", "augmentation", "optimizer", "trainer")
 """Top-level config keys that decide the trained weights."""
 
 NOT_SCIENCE = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import lightning.pytorch as pl
 import torch
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from mmcl.encoders import Encoders
+from mmcl.augmentations import Augment, Numbers
+from mmcl.encoders import Encoders, MultimodalEncoders
 from mmcl.losses import gather_encodings
+from mmcl.random import Stream, generator
 from mmcl.training.optimizers import OptimizerSpec
 from mmcl.worlds import Batch
 
@@ -21,7 +23,9 @@ class DivergedError(RuntimeError):
     """The training loss is not a number any more."""
 
 
-def encode(encoders: nn.Module, views: Mapping[str, Tensor], rows: int | None) -> dict[str, Tensor]:
+def encode(
+    encoders: nn.Module, views: Mapping[str, Tensor], rows: int | None, wanted: Container[str] | None = None
+) -> dict[str, Tensor]:
     """The encodings of all rows, with the activations of ``rows`` of them in memory at a time.
 
     A contrastive loss needs the encodings of the whole batch at once, but not their activations: those of a part are
@@ -33,10 +37,11 @@ def encode(encoders: nn.Module, views: Mapping[str, Tensor], rows: int | None) -
         encoders: ``{name: (B, d_name)} -> {name: (B, D)}``, each row by itself.
         views: name -> ``(B, ...)``.
         rows: >= 1, or ``None`` for all at once.
+        wanted: the encodings to make; ``None``: all.
     """
     count = len(next(iter(views.values())))
     if rows is None or rows >= count:
-        return dict(encoders(views))
+        return dict(encoders(views, wanted))
     device = next(iter(views.values())).device.type
     # Under autocast the parts would share one bfloat16 copy of each weight, and add up their gradients in it.
     with torch.autocast(
@@ -46,7 +51,9 @@ def encode(encoders: nn.Module, views: Mapping[str, Tensor], rows: int | None) -
         cache_enabled=False,
     ):
         parts = [
-            checkpoint(encoders, {name: x[i : i + rows] for name, x in views.items()}, use_reentrant=False)
+            checkpoint(
+                encoders, {name: x[i : i + rows] for name, x in views.items()}, wanted, use_reentrant=False
+            )
             for i in range(0, count, rows)
         ]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -96,6 +103,8 @@ class ContrastiveModule(pl.LightningModule):
         max_steps: the length of training, which the schedule is a function of.
         encode_rows: rows whose activations are held at a time, see :func:`encode`; ``None``: all.
         gradient_clip_val: largest 2-norm of the gradient, or ``None``.
+        augmentation: ``({name: (B, d)}, numbers) -> {name: (B, d)}``, for an objective that wants augmented draws.
+        seed: of the run, from which augmentations are drawn.
 
     Raises:
         ValueError: when training starts, for ``encode_rows`` with encoders whose rows are not independent.
@@ -103,12 +112,14 @@ class ContrastiveModule(pl.LightningModule):
 
     def __init__(
         self,
-        encoders: Encoders,
+        encoders: Encoders | MultimodalEncoders,
         objective: nn.Module,
         optimizer: OptimizerSpec,
         max_steps: int,
         encode_rows: int | None = None,
         gradient_clip_val: float | None = None,
+        augmentation: Augment | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -118,6 +129,8 @@ class ContrastiveModule(pl.LightningModule):
         self._max_steps = max_steps
         self._encode_rows = encode_rows
         self._gradient_clip_val = gradient_clip_val
+        self._augmentation = augmentation
+        self._seed = seed
 
     def on_fit_start(self) -> None:
         check_processes(self.encoders, self.trainer.world_size, self.trainer.strategy.root_device.type)
@@ -135,7 +148,7 @@ class ContrastiveModule(pl.LightningModule):
         for batch, fresh in batches:
             if hasattr(self.objective, "progress"):  # an objective that changes as training goes on
                 self.objective.progress = schedule.last_epoch / self._max_steps
-            loss = self.loss(batch, fresh)
+            loss = self.loss(batch, fresh, schedule.last_epoch)
             # Lightning calls this method under autocast, which is for the forward pass only.
             with torch.autocast(self.device.type, enabled=False):
                 optimizer.zero_grad()
@@ -156,20 +169,56 @@ class ContrastiveModule(pl.LightningModule):
             for name, x in views.items()
         }
 
-    def loss(self, batch: Batch, fresh: Batch | None) -> Tensor:
+    def loss(self, batch: Batch, fresh: Batch | None, step: int = 0) -> Tensor:
         """The objective of the encodings of a batch, and of an independent one where it needs that.
 
-        Of several processes each encodes its rows, and gives the objective the rows of all.
+        Of several processes each encodes its rows, and gives the objective the rows of all. ``step``: the number of the
+        batch, which its augmented draws are a function of.
         """
-        z = encode(self.encoders, self.cast(batch.views), self._encode_rows)
-        z_fresh = (
-            encode(self.encoders, self.cast(fresh.views), self._encode_rows) if fresh is not None else None
-        )
-        loss: Tensor = self.objective(
-            gather_encodings(z), gather_encodings(z_fresh) if z_fresh is not None else None
-        )
-        return loss
+        z = gather_encodings(self._encodings(self.cast(batch.views), step))
+        if fresh is None:
+            return self.objective(z, None)  # type: ignore[no-any-return]
+        z_fresh = encode(self.encoders, self.cast(fresh.views), self._encode_rows)
+        return self.objective(z, gather_encodings(self.encoders.project(z_fresh)))  # type: ignore[no-any-return]
+
+    def _encodings(self, views: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """What the objective compares: the encodings that it wants of each draw of ``views``, projected."""
+        wanted = getattr(self.objective, "wanted", None)
+        draws = wanted(tuple(self.encoders.sets)) if wanted else {0: None}
+        z = {}
+        for draw, names in draws.items():
+            h = encode(self.encoders, self._drawn(views, step, draw), self._encode_rows, names)
+            z |= {f"{name}@{draw}" if draw else name: rows for name, rows in h.items()}
+        return self.encoders.project(z)
+
+    def _drawn(self, views: dict[str, Tensor], step: int, draw: int) -> dict[str, Tensor]:
+        """Augmented draw ``draw`` >= 1 of ``views``; 0: the views as they are."""
+        if draw == 0:
+            return views
+        if self._augmentation is None:
+            raise ValueError(
+                "augmentation=None: the objective compares augmented draws; give an augmentation"
+            )
+        first = next(iter(views.values()))
+        ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
+        rows = slice(rank * len(first), (rank + 1) * len(first))
+        random = generator(self._seed, Stream.AUGMENTATION, step, draw)
+        return self._augmentation(views, Numbers(random, ranks * len(first), rows, first.device))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer, schedule = self._optimizer.build(self, self._max_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Projected:
+    """A module's objective as a function of encodings, which its projection heads are applied to first."""
+
+    def __init__(self, module: ContrastiveModule) -> None:
+        self._module = module
+        self.needs_fresh_batch = bool(getattr(module.objective, "needs_fresh_batch", False))
+
+    def __call__(self, z: Mapping[str, Tensor], fresh: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The scalar; arguments as of the objective."""
+        project = self._module.encoders.project
+        loss: Tensor = self._module.objective(project(z), project(fresh) if fresh is not None else None)
+        return loss

@@ -79,6 +79,36 @@ BAD = [
 ]
 
 
+COMM = ("encoder=comm_vectors", "loss=comm", "augmentation=vectors", "evaluator=[linear]")
+BAD_PARTS = [
+    ("encoder.backbone.widhts=[4]", ["encoder.backbone.widhts", "did you mean widths?"]),
+    ("encoder.fusion.heads=0", ["encoder.fusion.heads=0", ">= 1"]),
+    ("encoder.fusion.heads=5", ["encoder.encoding_size=64", "fusion.heads=5"]),
+    (
+        "encoder.fusion._target_=mmcl.losses.Contrastive",
+        ["encoder.fusion._target_", "refused", "mmcl.encoders.*"],
+    ),
+    ("encoder.fusion._target_=os.system", ["encoder.fusion._target_", "refused"]),
+    ("encoder.head.widths=[0]", ["encoder.head.widths=[0]"]),
+    ("+encoder.backbones.x1.widths=[4]", ["encoder.backbones.x1", "has no _target_"]),
+    ("augmentation.default.drop=2", ["augmentation.default.drop=2", "[0, 1]"]),
+    ("loss.terms=[{first: each, secnod: all}]", ["loss.terms.secnod", "did you mean second?"]),
+    ("loss.terms=[{first: other, second: all}]", ["loss.", "first='other'"]),
+    ("~augmentation", ["loss", "augmented draws 1, 2", "augmentation=NAME"]),
+    ("evaluator=[heldout_loss]", ["evaluator.heldout_loss", "augmented draws"]),
+]
+
+
+@pytest.mark.parametrize(("override", "words"), BAD_PARTS)
+def test_a_bad_part_of_a_part(cli, override, words):
+    result = cli("mmcl", "check", *COMM, override)
+    assert result.code != 0
+    line = result.err.strip()
+    assert "\n" not in line
+    for word in words:
+        assert word in line
+
+
 def test_rules_between_groups(cli):
     result = cli("mmcl", "check", "experiment=smoke", "loss=release_numerical", "evaluation.n_fit=63")
     assert result.code == 2

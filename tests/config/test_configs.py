@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from mmcl.config.compose import CONF, compose_one
-from mmcl.config.schema import MANY, SINGLE, validate_train
+from mmcl.config.schema import MANY, OPTIONAL, SINGLE, validate_train
 from mmcl.config.targets import resolve_target
 from mmcl.records.keys import run_key
 
@@ -21,15 +21,19 @@ def override(group, path):
 
 CHOICES = [
     (group, override(group, path))
-    for group in (*SINGLE, *MANY, "experiment")
+    for group in (*SINGLE, *OPTIONAL, *MANY, "experiment")
     for path in sorted((CONF / group).rglob("*.yaml"))
 ]
+# What an objective of augmented draws asks for beside it.
+DRAWS = ("augmentation=vectors", "evaluator=[linear]")
 
 
 @pytest.mark.parametrize("choice", [choice for _, choice in CHOICES])
 def test_every_choice_composes_and_validates(choice):
-    config = validate_train(compose_one("train", [choice]))
+    beside = DRAWS if choice.startswith("loss=") else ()
+    config = validate_train(compose_one("train", [choice, *beside]))
     assert config.resolved
+    assert validate_train(config.resolved).resolved == config.resolved
 
 
 @pytest.mark.parametrize("experiment", [choice for group, choice in CHOICES if group == "experiment"])

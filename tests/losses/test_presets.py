@@ -35,6 +35,9 @@ def test_a_preset_lists_every_field_merges_with_its_schema_and_runs(path):
     preset = OmegaConf.load(path)
     package, _, name = preset.pop("_target_").rpartition(".")
     assert package == "mmcl.losses"
+    preset = OmegaConf.merge(
+        preset, {"encoding_size": 10} if "encoding_size" in preset else {}
+    )  # the encoders'
     schema = getattr(losses, name)
     assert list(preset) == [field.name for field in fields(schema)]
     spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), preset))
@@ -43,11 +46,13 @@ def test_a_preset_lists_every_field_merges_with_its_schema_and_runs(path):
         assert spec == EXPECTED[path.stem]
     loss = spec.build()
     z = {
-        f"{name}@{draw}" if draw else name: torch.randn(4, 2, requires_grad=True)
-        for draw in getattr(loss, "draws", (0,))
+        f"{name}@{draw}" if draw else name: torch.randn(4, 10, requires_grad=True)
+        for draw in getattr(spec, "draws", (0,))
         for name in ("x1", "x2", *(["x1+x2"] if getattr(spec, "terms", ()) else []))
     }
-    value = loss(z, {name: torch.randn(4, 2) for name in z} if loss.needs_fresh_batch else None)
+    value = loss(
+        z, {name: torch.randn(4, 10) for name in z} if getattr(loss, "needs_fresh_batch", False) else None
+    )
     value.backward()
     assert value.ndim == 0
     assert torch.isfinite(value)

@@ -23,7 +23,7 @@ class Both(nn.Module):
             }
         ).double()
 
-    def forward(self, views):
+    def forward(self, views, wanted=None):
         return {name: self.parts[name](x) for name, x in views.items()}
 
 

@@ -1,0 +1,152 @@
+"""Backbones of images: a token for each place of a convolutional net's last map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import pairwise
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from mmcl.checks import require
+from mmcl.encoders.images import Pixels, to_channels_last
+from mmcl.encoders.norms import Norm, freeze_statistics
+from mmcl.encoders.tokens import Tokens
+
+
+def sine_positions(height: int, width: int, size: int) -> Tensor:
+    """Fixed positions in the plane, ``(height * width, size)``: sines and cosines of x in one half, of y in the other.
+
+    At frequencies ``10000^(-k / (size / 4))`` for k = 0, ..., size / 4 - 1 (Vaswani et al., 2017, in two dimensions).
+    Raises ``ValueError`` for a size that is no multiple of 4.
+
+    >>> sine_positions(2, 3, 8).shape
+    torch.Size([6, 8])
+    """
+    require(size % 4 == 0, "encoding_size", size, "a multiple of 4 for tokens that know their place")
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(size // 4) / (size // 4))
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    parts = [f(at.flatten()[:, None] * frequencies) for at in (x, y) for f in (torch.sin, torch.cos)]
+    return torch.cat(parts, dim=1)
+
+
+class MapTokens(nn.Module):
+    """A net's last map ``(B, C, h, w)`` as ``Tokens (B, h w, size)``: a 1 x 1 convolution, and each place's position.
+
+    Args:
+        net: the net, pixels from 0 to 255 to its map.
+        sample: ``(n, C, H, W)`` images, of which one tells the map's size.
+        size: of the tokens.
+        pooled: one token, the map's mean, instead, without positions.
+    """
+
+    positions: Tensor | None
+
+    def __init__(self, net: nn.Module, sample: Tensor, size: int, *, pooled: bool) -> None:
+        super().__init__()
+        with torch.no_grad():
+            training = net.training
+            shape = net.eval()(sample[:1]).shape
+            net.train(training)
+        self.net = net
+        self.pooled = pooled
+        self.project = nn.Conv2d(shape[1], size, kernel_size=1)
+        self.register_buffer("positions", None if pooled else sine_positions(shape[2], shape[3], size))
+
+    def forward(self, x: Tensor) -> Tokens:
+        found = self.project(self.net(x)).flatten(2).transpose(1, 2)
+        if self.positions is None:
+            return Tokens(found.mean(dim=1, keepdim=True))
+        return Tokens(found + self.positions.to(found.dtype))
+
+
+@dataclass(frozen=True)
+class ConvNet:
+    """3 x 3 convolutions with a normalisation and ReLU, each but the last followed by 2 x 2 max pooling: for images of
+    8 to 64 pixels, tokens of a map of 1/2^(n-1) of their sides.
+
+    Args:
+        channels: of each convolution.
+        norm: see :class:`~mmcl.encoders.norms.Norm`.
+        pooled: one token, the map's mean, instead of one for each place.
+    """
+
+    channels: list[int] = field(default_factory=lambda: [24, 48, 96, 96])
+    norm: Norm = Norm.batch
+    pooled: bool = False
+
+    def __post_init__(self) -> None:
+        good = len(self.channels) >= 1 and all(c >= 1 for c in self.channels)
+        require(good, "channels", list(self.channels), "a non-empty list of numbers >= 1")
+
+    def build(self, sample: Tensor, size: int) -> nn.Module:
+        """For a sample ``(n, C, H, W)``. Raises ``ValueError`` for another shape, or images too small."""
+        check_images(sample)
+        least = 2 ** (len(self.channels) - 1)
+        side = min(sample.shape[2:])
+        require(side >= least, "channels", list(self.channels), f"fewer for images of {side} pixels")
+        layers: list[nn.Module] = [Pixels(sample)]
+        for place, (n_in, n_out) in enumerate(pairwise([sample.shape[1], *self.channels])):
+            layers += [
+                nn.Conv2d(n_in, n_out, kernel_size=3, padding=1, bias=False),
+                self.norm.layer(n_out),
+                nn.ReLU(inplace=True),
+            ]
+            if place < len(self.channels) - 1:
+                layers.append(nn.MaxPool2d(2))
+        net = nn.Sequential(*layers)
+        freeze_statistics(net, sample[:1024].float())
+        return to_channels_last(MapTokens(net, sample.float(), size, pooled=self.pooled))
+
+
+class Trunk(Enum):
+    """``resnet18``: to 1/32 of the sides, 512 channels. ``alexnet``: 224 pixels to 6 x 6 places, 256 channels."""
+
+    resnet18 = "resnet18"
+    alexnet = "alexnet"
+
+
+@dataclass(frozen=True)
+class TorchvisionNet:
+    """torchvision's convolutional layers, with random weights.
+
+    Args:
+        net: see :class:`Trunk`.
+        norm: of ResNet-18; AlexNet has none.
+        pooled: one token, the map's mean, instead of one for each place.
+    """
+
+    net: Trunk = Trunk.resnet18
+    norm: Norm = Norm.batch
+    pooled: bool = False
+
+    def build(self, sample: Tensor, size: int) -> nn.Module:
+        """For a sample ``(n, C, H, W)``. Raises ``ValueError`` for another shape, or images too small."""
+        check_images(sample)
+        channels, side = sample.shape[1], min(sample.shape[2:])
+        require(
+            side >= (64 if self.net is Trunk.alexnet else 32),
+            "net",
+            self.net.name,
+            "one for images this small: ConvNet",
+        )
+        if self.net is Trunk.alexnet:
+            body = torchvision.models.alexnet(weights=None)
+            if channels != 3:
+                body.features[0] = nn.Conv2d(channels, 64, kernel_size=11, stride=4, padding=2)
+            net = nn.Sequential(Pixels(sample), body.features, nn.AdaptiveAvgPool2d((6, 6)))
+        else:
+            resnet = torchvision.models.resnet18(weights=None, norm_layer=self.norm.layer)
+            if channels != 3:
+                resnet.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            net = nn.Sequential(Pixels(sample), *list(resnet.children())[:-2])
+        freeze_statistics(net, sample[:1024].float())
+        return to_channels_last(MapTokens(net, sample.float(), size, pooled=self.pooled))
+
+
+def check_images(sample: Tensor) -> None:
+    """Raise ``ValueError`` unless ``sample`` is of images."""
+    require(sample.ndim == 4, "shape", tuple(sample.shape), "(rows, channels, H, W) for a backbone of images")
