@@ -70,7 +70,7 @@ def supervise(
     targets = {
         name: _Target(name, role.classes, sample.factors[name])
         for name, role in world.roles.items()
-        if role.modality in (None, view)
+        if role.modality in (None, view) and role.role != "synergy"
     }
     torch.manual_seed(seed)
     widths = [target.width for target in targets.values()]

@@ -102,11 +102,14 @@ def _columns(factors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 def _predicted(
     view: str, z_fit: Tensor, z_test: Tensor, fit: Batch, test: Batch, roles: Mapping[str, FactorRole]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The view's own factors of one component: true, and predicted as ``mlp`` and ``kernel_ridge`` do."""
+    """The view's own factors of one component: true, and predicted as ``mlp`` and ``kernel_ridge`` do.
+
+    A relation of several views (role ``synergy``) is no view's own.
+    """
     names = [
         n
         for n, y in fit.factors.items()
-        if y.shape[1] == 1 and n in roles and roles[n].modality in (None, view)
+        if y.shape[1] == 1 and n in roles and roles[n].modality in (None, view) and roles[n].role != "synergy"
     ]
     x_fit, x_test = standardise(z_fit.cpu(), z_test.cpu())
     whole = [n for n in names if not fit.factors[n].is_floating_point()]

@@ -14,7 +14,7 @@ ALLOWED: dict[str, set[str]] = {
     "cores": set(),
     "errors": set(),
     "random": {"torch", "numpy"},
-    "worlds": BASE | {"torch", "numpy", "scipy"},
+    "worlds": BASE | {"torch", "numpy", "scipy", "sklearn", "rendering"},
     "rendering": BASE | {"numpy", "matplotlib", "errors"},
     "archives": BASE | {"numpy", "matplotlib", "errors", "records", "rendering"},
     "augmentations": BASE | {"torch", "torchvision"},

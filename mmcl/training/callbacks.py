@@ -181,7 +181,8 @@ class OnlineR2Conf:
     """Config of :class:`OnlineR2`.
 
     Args:
-        factor: a continuous factor of the world.
+        factor: a continuous factor of the world; of a discrete one there is no R^2, and nothing is logged, nor of
+            ``content`` in a world whose shared factors have names of their own, all of them discrete.
         n_samples: held-out samples, half to fit and half to score, >= 4.
         every_n_steps: >= 1.
     """
@@ -196,6 +197,8 @@ class OnlineR2Conf:
 
     def build(self, context: Context) -> Callback | None:
         roles = context.world.roles
+        if self.factor == "content" and all(role.classes is not None for role in roles.values()):
+            return None
         require(self.factor in roles, "callbacks.online_r2.factor", self.factor, f"one of {sorted(roles)}")
         if roles[self.factor].classes is not None:
             return None  # a discrete factor has no R^2; the evaluators score it at the end

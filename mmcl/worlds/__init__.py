@@ -12,23 +12,33 @@ from mmcl.worlds.base import (
 )
 from mmcl.worlds.classes import ClassValues, class_table
 from mmcl.worlds.covariance import wishart_cholesky
+from mmcl.worlds.digit_pairs import DigitPairs, DigitPairsWorld, Shared
 from mmcl.worlds.latent_variable_model import LatentVariableModel, LatentVariableWorld, Process
 from mmcl.worlds.mixing import InvertibleMLP, condition_threshold, draw_mixing
 from mmcl.worlds.shared_blocks import SharedBlocks, SharedBlocksWorld
+from mmcl.worlds.trifeature import VectorTrifeature, VectorTrifeatureWorld
+from mmcl.worlds.trifeature_images import ImageTrifeature, ImageTrifeatureWorld
 
 __all__ = [
     "INTERVENTIONS",
     "Batch",
     "ClassValues",
+    "DigitPairs",
+    "DigitPairsWorld",
     "FactorRole",
+    "ImageTrifeature",
+    "ImageTrifeatureWorld",
     "InvertibleMLP",
     "LatentVariableModel",
     "LatentVariableWorld",
     "Process",
+    "Shared",
     "SharedBlocks",
     "SharedBlocksWorld",
     "SplitWorld",
     "StreamedWorld",
+    "VectorTrifeature",
+    "VectorTrifeatureWorld",
     "World",
     "class_table",
     "condition_threshold",

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-Role = Literal["content", "shared", "style", "modality_specific"]
+Role = Literal["content", "shared", "style", "modality_specific", "synergy"]
 
 INTERVENTIONS = ("permute_content",)
 """What ``World.sample`` may be asked to do to content before the mixing."""
@@ -58,8 +58,9 @@ class Batch:
 class FactorRole:
     """What a factor is in the generative process.
 
-    ``role``: 'content' (the same in every modality), 'shared' (the same in some), 'style' (may change across them)
-    or 'modality_specific'. ``modality``: the view whose factor it is; None for what several views share.
+    ``role``: 'content' (the same in every modality), 'shared' (the same in some), 'style' (may change across them),
+    'modality_specific', or 'synergy' (a relation of several views, which none of them tells alone). ``modality``: the
+    view whose factor it is; None for what several views share or make together.
     ``classes``: the number of classes of each component of a discrete factor (chance accuracy is 1 /
     classes); None for a continuous one.
     """
@@ -94,13 +95,19 @@ class World(Protocol):
 
 @runtime_checkable
 class SplitWorld(World, Protocol):
-    """A world of given samples, some of which are held out; :class:`World` itself is those of training."""
+    """A world whose evaluation differs from its training: in given samples that are held out, or in the law.
+
+    :class:`World` itself is that of training.
+    """
 
     calibration: int
     """How many samples an encoder may set its first layer from."""
 
     def part(self, name: str) -> World:
-        """The held-out samples of ``validation`` or ``test``, none of them twice in what ``sample`` gives."""
+        """The samples of ``validation``, which predictors are fitted on, or of ``test``, which score them.
+
+        Where samples are given, ``sample`` gives none of them twice.
+        """
         ...
 
     def check_size(self, part: str, n: int) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
-from mmcl.checks import require
+from mmcl.checks import require, require_choice
+
+PARTS = ("validation", "test")
+"""What ``SplitWorld.part`` may be asked for."""
 
 
 def is_whole(value: object, low: int) -> bool:
@@ -46,3 +51,43 @@ def require_mixing(model: Mixing) -> None:
     require(0 < model.mixing_slope <= 1, "mixing_slope", model.mixing_slope, "in (0, 1]")
     require(0 < model.condition_ratio <= 1, "condition_ratio", model.condition_ratio, "in (0, 1]")
     require_whole("condition_draws", model.condition_draws, 1)
+
+
+def require_share(name: str, value: float) -> None:
+    """Raise ``ValueError`` that names the field unless ``value`` is in [0, 1]."""
+    require(0 <= value <= 1, name, value, "in [0, 1]")
+
+
+def require_part(name: str) -> None:
+    """Raise ``ValueError`` unless there is a part of this name."""
+    require_choice("part", name, PARTS)
+
+
+def require_sample(n: int, generator: torch.Generator, intervention: str | None) -> None:
+    """What worlds without interventions ask of ``sample``: raise ``ValueError`` that names what is wrong."""
+    require_whole("n", n, 1)
+    require_cpu(generator)
+    require(
+        intervention is None,
+        "intervention",
+        intervention,
+        "none: this world has no interventions; choose evaluators without",
+    )
+
+
+def require_state(
+    state: Mapping[str, Tensor], expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+) -> None:
+    """Raise ``ValueError``, naming the tensors, unless ``state`` has these names, shapes and dtypes and no others."""
+    there = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
+    wrong = sorted(k for k in expected.keys() | there.keys() if expected.get(k) != there.get(k))
+    if wrong:
+        said = "; ".join(f"{k!r} is {there.get(k)} instead of {expected.get(k)}" for k in wrong)
+        raise ValueError(f"the world file does not fit the config: tensor {said}")
+
+
+def require_permutations(state: Mapping[str, Tensor], names: tuple[str, ...]) -> None:
+    """Raise ``ValueError`` unless each of these tensors holds 0, 1, ..., once each."""
+    for name in names:
+        if not torch.equal(state[name].sort().values, torch.arange(len(state[name]))):
+            raise ValueError(f"the world file is damaged: tensor {name!r} has a level twice")

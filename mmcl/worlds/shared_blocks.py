@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmcl.checks import require, require_choice
 from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole
-from mmcl.worlds.checks import is_whole, require_cpu, require_mixing, require_whole
+from mmcl.worlds.checks import is_whole, require_cpu, require_mixing, require_state, require_whole
 from mmcl.worlds.mixing import InvertibleMLP, condition_threshold, draw_mixing
 
 
@@ -117,11 +117,7 @@ class SharedBlocks:
             f"mixing.{name}": ((self.mixing_layers, dim, dim), torch.float64)
             for name, dim in self.observation_sizes.items()
         }
-        there = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
-        wrong = sorted(k for k in expected.keys() | there.keys() if expected.get(k) != there.get(k))
-        if wrong:
-            said = "; ".join(f"{k!r} is {there.get(k)} instead of {expected.get(k)}" for k in wrong)
-            raise ValueError(f"the world file does not fit the config: tensor {said}")
+        require_state(state, expected)
         return SharedBlocksWorld(self, state)
 
 

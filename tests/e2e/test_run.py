@@ -294,7 +294,12 @@ def test_every_part_trains_and_is_evaluated(cli, override):
 
 def test_the_original_setting_trains(cli):
     result = cli(
-        "train.py", *SMOKE, "data=numerical_original", "data.condition_ratio=0.2", "encoder.shared=true"
+        "train.py",
+        *SMOKE,
+        "data=numerical_original",
+        "data.condition_ratio=0.2",
+        "data.condition_draws=50",
+        "encoder.shared=true",
     )
     assert result.code == 0, result.err
     assert "Table 1a" in result.out
