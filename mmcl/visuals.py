@@ -58,7 +58,7 @@ def draw_pictures(
         }
         figures["neighbours"] = draw_neighbours(shown, between)
     if shown and fit.factors:
-        predicted = {view: _predicted(view, z_fit[view], z[view], fit, test, roles) for view in shown}
+        predicted = {view: predicted_factors(view, z_fit[view], z[view], fit, test, roles) for view in shown}
         figures["predictions"] = draw_predictions(shown, predicted)
     files = {folder / f"{name}.png": _png(figure) for name, figure in figures.items()}
     folder.mkdir(exist_ok=True)
@@ -99,7 +99,7 @@ def _columns(factors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return dict(list(found.items())[:MAPPED])
 
 
-def _predicted(
+def predicted_factors(
     view: str, z_fit: Tensor, z_test: Tensor, fit: Batch, test: Batch, roles: Mapping[str, FactorRole]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The view's own factors of one component: true, and predicted as ``mlp`` and ``kernel_ridge`` do.

@@ -58,15 +58,16 @@ Grid = np.ndarray
 
 
 def period(size: int) -> float:
-    """The texture's period in pixels: 10/224 of the side, and 8 at least.
+    """The texture's period in pixels: 10/224 of the side, but 8 at least, or an eighth of sides below 64.
 
     Below 8 pixels the finest strokes, a quarter of the period, are less than two pixels wide, and dots, pluses and
-    triangles look alike. At 64 pixels an object then shows four to five periods instead of thirteen.
+    triangles look alike. At 64 pixels an object then shows four to five periods instead of thirteen; fewer would hide
+    its shape, so that textures of smaller pictures are not quite clear.
 
-    >>> period(64), period(224)
-    (8.0, 10.0)
+    >>> period(32), period(64), period(128), period(224)
+    (4.0, 8.0, 8.0, 10.0)
     """
-    return max(size * 10 / 224, 8.0)
+    return max(size * 10 / 224, min(8.0, size / 8))
 
 
 def render(
@@ -267,21 +268,24 @@ _TEXTURES: dict[str, Callable[[Grid, Grid], Grid]] = {
 def sheet(path: Path, size: int = 64) -> None:
     """Draw each shape in each texture into ``path`` (a PNG or PDF): rows are shapes, columns textures.
 
-    Colours go along the diagonals, so that each is there ten times.
+    Colours go along the diagonals, so that each is there ten times. ``size``: of each picture, see :func:`render`.
     """
     from matplotlib.figure import Figure
 
     rows, columns = (grid.reshape(-1) for grid in np.mgrid[:10, :10])
     placement = np.random.default_rng(0).random((100, len(PLACEMENTS)))
     pictures = render(rows, columns, (rows + columns) % 10, placement, size)
+    gap, step = max(1, size // 16), size + max(1, size // 16)
+    canvas = np.full((10 * step - gap, 10 * step - gap, 3), 255, dtype=np.uint8)
+    for picture, row, column in zip(pictures, rows * step, columns * step, strict=True):
+        canvas[row : row + size, column : column + size] = picture.transpose(1, 2, 0)
     figure = Figure(figsize=(10.5, 10.5), layout="constrained")
-    for k, axis in enumerate(figure.subplots(10, 10).flat):
-        axis.imshow(pictures[k].transpose(1, 2, 0), interpolation="nearest")
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.spines[:].set_visible(False)
-        if k < 10:
-            axis.set_title(TEXTURES[k], fontsize=9)
-        if k % 10 == 0:
-            axis.set_ylabel(SHAPES[k // 10], fontsize=9)
-    figure.savefig(path, dpi=120)
+    axis = figure.subplots()
+    axis.imshow(canvas, interpolation="nearest")
+    middles = np.arange(10) * step + size / 2
+    axis.xaxis.tick_top()
+    axis.set_xticks(middles, TEXTURES)
+    axis.set_yticks(middles, SHAPES, rotation=90, va="center")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    figure.savefig(path, dpi=130)

@@ -8,7 +8,7 @@ import torch
 
 from mmcl.pictures import draw_maps, draw_neighbours, draw_predictions
 from mmcl.pictures.maps import CLASSES, plane
-from mmcl.visuals import draw_pictures
+from mmcl.visuals import draw_pictures, predicted_factors
 from mmcl.worlds import Batch, FactorRole
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (6, 3, 8, 8), dtype=np.uint8)
@@ -124,3 +124,20 @@ def test_a_run_draws_what_can_be_shown(tmp_path, shown):
     )
     assert {path.stem for path in paths} == ({"maps", "neighbours", "predictions"} if shown else {"maps"})
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_a_relation_of_two_views_is_predicted_from_neither():
+    g = torch.Generator().manual_seed(0)
+    factors = {
+        name: torch.randint(2, (40, 1), generator=g)
+        for name in ("shape", "texture.x1", "texture.x2", "match")
+    }
+    roles = {
+        "shape": FactorRole("content", None, 2),
+        "texture.x1": FactorRole("modality_specific", "x1", 2),
+        "texture.x2": FactorRole("modality_specific", "x2", 2),
+        "match": FactorRole("synergy", None, 2),
+    }
+    batch = Batch({"x1": torch.randn(40, 2, generator=g)}, factors)
+    z = torch.randn(40, 2, generator=g)
+    assert set(predicted_factors("x1", z, z, batch, batch, roles)) == {"shape", "texture.x1"}

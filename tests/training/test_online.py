@@ -2,11 +2,13 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import nn
 
-from mmcl.training.callbacks import OnlineR2
-from mmcl.worlds import Batch
+from mmcl.training.callbacks import OnlineR2, OnlineR2Conf
+from mmcl.training.context import Context
+from mmcl.worlds import Batch, VectorTrifeature
 
 
 class Pairs:
@@ -59,3 +61,11 @@ class Named(nn.Module):
     def forward(self, views):
         assert not self.training
         return {name: self.net(x) for name, x in views.items()}
+
+
+def test_a_world_of_classes_has_no_online_score_and_a_factor_that_is_not_there_is_named(tmp_path):
+    classes = Context(tmp_path, VectorTrifeature(levels=3, size=9).draw(torch.Generator()), 0)
+    assert OnlineR2Conf().build(classes) is None
+    assert OnlineR2Conf(factor="shape").build(classes) is None
+    with pytest.raises(ValueError, match="factor='size': must be one of"):
+        OnlineR2Conf(factor="size").build(classes)
