@@ -6,6 +6,7 @@ from mmcl.evaluators.directions import DirectionRidge
 from mmcl.evaluators.heldout_loss import HeldoutLoss
 from mmcl.evaluators.online import linear_r2
 from mmcl.evaluators.other_factors import OtherFactors
+from mmcl.evaluators.probes import Probe
 from mmcl.evaluators.retrieval import Retrieval
 from mmcl.evaluators.ridge import KernelRidge, LinearRegression
 from mmcl.evaluators.run import REFERENCES, BatchLike, encode_in_chunks, run_evaluators
@@ -25,6 +26,7 @@ __all__ = [
     "MLPClassifier",
     "Objective",
     "OtherFactors",
+    "Probe",
     "Representations",
     "Retrieval",
     "Row",

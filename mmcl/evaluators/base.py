@@ -159,6 +159,18 @@ class Predictor:
         check_spec(self.n_fit, self.n_test, self.interventions)
 
 
+def standardiser(fit: Tensor) -> Callable[[Tensor], Tensor]:
+    """What :func:`standardise` does to samples, from those that fit alone."""
+    fit = fit.double()
+    mean, variance = fit.mean(dim=0), fit.var(dim=0, correction=0)
+    eps, n = torch.finfo(torch.float64).eps, len(fit)
+    # The error bound of a computed variance (scikit-learn's rule): below it, the spread is rounding noise,
+    # and dividing by it would blow noise up to a feature.
+    constant = variance <= n * eps * variance + (n * mean * eps) ** 2
+    scale = torch.where(constant, torch.ones_like(variance), variance.sqrt())
+    return lambda x: (x.double() - mean) / scale
+
+
 def standardise(fit: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     """Both splits ``(N, D)`` in float64, minus the fit split's mean, over its population standard deviation.
 
@@ -168,14 +180,8 @@ def standardise(fit: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
     >>> standardise(torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0]]))[1].item()
     3.0
     """
-    fit, test = fit.double(), test.double()
-    mean, variance = fit.mean(dim=0), fit.var(dim=0, correction=0)
-    eps, n = torch.finfo(torch.float64).eps, len(fit)
-    # The error bound of a computed variance (scikit-learn's rule): below it, the spread is rounding noise,
-    # and dividing by it would blow noise up to a feature.
-    constant = variance <= n * eps * variance + (n * mean * eps) ** 2
-    scale = torch.where(constant, torch.ones_like(variance), variance.sqrt())
-    return (fit - mean) / scale, (test - mean) / scale
+    scaled = standardiser(fit)
+    return scaled(fit), scaled(test)
 
 
 def reference_inputs(
@@ -198,6 +204,15 @@ def _predictor_input(fit: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
         torch.cat([(fit[:, i, None] == c).double() for i, c in enumerate(classes)], dim=1),
         torch.cat([(test[:, i, None] == c).double() for i, c in enumerate(classes)], dim=1),
     )
+
+
+def check_splits(fit: Representations, test: Representations, reference: Sequence[str]) -> None:
+    """Raise ``ValueError`` when the splits name different tensors or ``reference`` names what is no factor."""
+    for kind, ours, theirs in (("z", fit.z, test.z), ("factors", fit.factors, test.factors)):
+        if ours.keys() != theirs.keys():
+            raise ValueError(f"{kind} differ between fit and test: {sorted(ours)} and {sorted(theirs)}")
+    if unknown := [name for name in reference if name not in fit.factors]:
+        raise ValueError(f"reference={unknown[0]!r}: must be one of {', '.join(fit.factors)}")
 
 
 Predict = Callable[[Tensor, Tensor, dict[str, Tensor]], dict[str, Tensor]]
@@ -223,11 +238,7 @@ def predictor_rows(
 
     Raises ``ValueError`` when the splits name different tensors or ``reference`` names what is no factor.
     """
-    for kind, ours, theirs in (("z", fit.z, test.z), ("factors", fit.factors, test.factors)):
-        if ours.keys() != theirs.keys():
-            raise ValueError(f"{kind} differ between fit and test: {sorted(ours)} and {sorted(theirs)}")
-    if unknown := [name for name in reference if name not in fit.factors]:
-        raise ValueError(f"reference={unknown[0]!r}: must be one of {', '.join(fit.factors)}")
+    check_splits(fit, test, reference)
     if not targets:
         return []
 

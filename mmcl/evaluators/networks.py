@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ LEARNING_RATE = 3e-2
 PENALTY = 5e-7
 """On the squared norm of the weights: 1e-4 / 200, what scikit-learn's ``MLPClassifier`` adds with its batches of
 200."""
+ROWS = 4096
+"""Rows that are predicted at a time: memory only."""
 
 
 def predict_labels(
@@ -32,27 +35,67 @@ def predict_labels(
     # A class that a classifier does not know is never its answer.
     unknown = torch.stack([torch.arange(widest, device=device) >= len(c) for c in classes])
     target = torch.stack(targets)
+    *_, networks = train(x_fit, target, unknown, hidden, epochs, seed)
+    return [known[networks.logits(i, x_test).argmax(dim=1)] for i, known in enumerate(classes)]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Several classifiers: ``parameters`` W1, b1, W2, b2 of all, each with the networks first; ``unknown``:
+    ``(networks, classes)``."""
+
+    parameters: list[Tensor]
+    unknown: Tensor
+
+    def logits(self, i: int, x: Tensor) -> Tensor:
+        """``(rows, classes)`` of one network; -1e30 for a class that it does not know.
+
+        One at a time, and some rows at a time: the hidden layers of all might not fit.
+        """
+        alone, unknown = self.part([i]).parameters, self.unknown[i : i + 1]
+        return torch.cat([_logits(alone, rows.float(), unknown)[0] for rows in x.split(ROWS)])
+
+    def part(self, which: Sequence[int]) -> Networks:
+        """Copies of the networks ``which``."""
+        return Networks([p[which].detach().clone() for p in self.parameters], self.unknown[which])
+
+
+def train(
+    x: Tensor,
+    target: Tensor,
+    unknown: Tensor,
+    hidden: int,
+    epochs: int,
+    seed: int,
+    rate: float = LEARNING_RATE,
+    weight: Tensor | None = None,
+    penalty: Tensor | float = PENALTY,
+) -> Iterator[Networks]:
+    """The networks after each epoch of their training on ``x: (N, D)``, whose parameters the next one changes.
+
+    ``target``: ``(networks, N)``, classes from 0. ``unknown``: ``(networks, classes)``. ``rate``: of Adam, at the
+    beginning. ``weight``: ``(networks, N)`` of the samples' cross-entropies, of mean 1; ``None``: 1. ``penalty``: of
+    each network, or one for all, on half the squared norm of its weights. ``seed`` draws initial weights and batches.
+    """
+    device = x.device
     g = torch.Generator().manual_seed(seed)
-    parameters = _initial(len(labels), x_fit.shape[1], hidden, widest, g, device)
-    x = x_fit.float()
-    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+    parameters = _initial(len(target), x.shape[1], hidden, unknown.shape[1], g, device)
+    x = x.float()
+    optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
     # Batches of one size: what is left over waits for the next order.
     batches = max(1, len(x) // BATCH)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=epochs * batches)
     for _ in range(epochs):
         order = torch.randperm(len(x), generator=g).to(device)
         for rows in order.split(BATCH)[:batches]:
-            loss = _losses(parameters, x[rows], target[:, rows], unknown).sum()
+            share = None if weight is None else weight[:, rows]
+            with torch.enable_grad():
+                loss = _losses(parameters, x[rows], target[:, rows], unknown, share, penalty).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    # One at a time: the hidden layers of all for all of x_test might not fit.
-    found = []
-    for i, known in enumerate(classes):
-        alone = [p[i : i + 1].detach() for p in parameters]
-        found.append(known[_logits(alone, x_test.float(), unknown[i : i + 1])[0].argmax(dim=1)])
-    return found
+        yield Networks([p.detach() for p in parameters], unknown)
 
 
 def _initial(
@@ -74,10 +117,18 @@ def _logits(parameters: Sequence[Tensor], x: Tensor, unknown: Tensor) -> Tensor:
     return torch.baddbmm(b2, hidden, w2).masked_fill(unknown[:, None, :], -1e30)
 
 
-def _losses(parameters: Sequence[Tensor], x: Tensor, target: Tensor, unknown: Tensor) -> Tensor:
-    """Each network's mean cross-entropy and penalty, ``(networks,)``."""
+def _losses(
+    parameters: Sequence[Tensor],
+    x: Tensor,
+    target: Tensor,
+    unknown: Tensor,
+    weight: Tensor | None = None,
+    penalty: Tensor | float = PENALTY,
+) -> Tensor:
+    """Each network's mean cross-entropy, of weighted samples, and penalty, ``(networks,)``."""
     logits = _logits(parameters, x, unknown)
     entropy = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
     w1, _, w2, _ = parameters
     norms = w1.square().sum(dim=(1, 2)) + w2.square().sum(dim=(1, 2))
-    return entropy.view(len(target), -1).mean(dim=1) + PENALTY / 2 * norms
+    entropy = entropy.view(len(target), -1)
+    return (entropy if weight is None else weight * entropy).mean(dim=1) + penalty / 2 * norms

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,3 +28,57 @@ def r2_score(y: Tensor, prediction: Tensor) -> float:
     constant = (y == y[0]).all(dim=0) | (sst == 0)
     scores = torch.where(constant, (sse == 0).double(), 1 - sse / sst.masked_fill(constant, 1.0))
     return float(scores.mean())
+
+
+def balanced_accuracy(y: Tensor, prediction: Tensor) -> float:
+    """The mean of the classes' recalls, over the classes that ``y`` has; ``y``, ``prediction``: ``(N,)`` labels.
+
+    scikit-learn's ``balanced_accuracy_score``. Any constant has 1 / classes, or 0 if it is a class that ``y`` lacks.
+
+    >>> balanced_accuracy(torch.tensor([0, 0, 0, 1]), torch.tensor([0, 0, 1, 1]))
+    0.8333333333333333
+    """
+    right = y == prediction
+    _, y, counts = torch.unique(y, return_inverse=True, return_counts=True)
+    hits = torch.bincount(y, weights=right.double(), minlength=len(counts))
+    return float((hits / counts).mean())
+
+
+def auroc(y: Tensor, scores: Tensor) -> float:
+    """The area under the ROC curve, of several classes the mean over one-against-the-rest, ``(N,)`` and ``(N, K)``.
+
+    ``y``: places of the classes, from 0 to K - 1; ``scores[:, c]`` grows with the belief in class c. Of each class the
+    probability that one of its samples has a larger score than one of the others, a tie counting half; classes that
+    ``y`` lacks do not count, and where it has a single one there is no pair to order: 0.5. Range [0, 1], of a constant
+    0.5. As scikit-learn's ``roc_auc_score(..., multi_class="ovr")``.
+
+    >>> auroc(torch.tensor([0, 0, 1, 1]), torch.tensor([[4.0, 1.0], [3.0, 2.0], [2.0, 3.0], [3.0, 2.0]]))
+    0.875
+    """
+    areas = []
+    for c in torch.unique(y).tolist():
+        own = y == c
+        n, others = int(own.sum()), int((~own).sum())
+        if not others:
+            return 0.5
+        # Ranks from 1, those of equal scores their mean (Mann and Whitney's U).
+        _, place, counts = torch.unique(scores[:, c], return_inverse=True, return_counts=True)
+        ranks = counts.cumsum(0).double() - (counts.double() - 1) / 2
+        areas.append((float(ranks[place[own]].sum()) - n * (n + 1) / 2) / (n * others))
+    return sum(areas) / len(areas)
+
+
+def information_bits(y: Tensor, log_probabilities: Tensor) -> float:
+    """``H(Y) - cross-entropy``, in bits: the entropy of the labels ``y: (N,)`` themselves, less what is left of it.
+
+    ``log_probabilities``: ``(N, K)``, natural, finite at the labels. With samples that the probabilities were not
+    fitted on it is in expectation at most I(Z; Y), whatever the probabilities are: the cross-entropy of any q(y | z) is
+    at least H(Y | Z), and the entropy of a sample is at most H(Y) on average. It can be negative.
+
+    >>> round(information_bits(torch.tensor([0, 1]), torch.tensor([[0.75, 0.25], [0.25, 0.75]]).log()), 4)
+    0.585
+    """
+    counts = torch.bincount(y).double()
+    entropy = torch.special.entr(counts / len(y)).sum()
+    lost = -log_probabilities.double().gather(1, y[:, None]).mean()
+    return float(entropy - lost) / math.log(2)

@@ -21,6 +21,7 @@ from mmcl.evaluators import (
     LinearRegression,
     LogisticRegression,
     MLPClassifier,
+    Probe,
     SharedDimension,
 )
 
@@ -32,6 +33,10 @@ EXPECTED = {
     "directions": ("directions", DirectionRidge()),
     "logistic": ("logistic", LogisticRegression()),
     "mlp": ("mlp", MLPClassifier()),
+    "probe_linear": ("probe_linear", Probe()),
+    "probe_weighted": ("probe_weighted", Probe(class_weighted=True)),
+    "probe_mlp": ("probe_mlp", Probe(kind="mlp", penalties=[0.01, 0.001, 0.0001])),
+    "probe_bilinear": ("probe_bilinear", Probe(kind="bilinear", penalties=[1.0, 0.1, 0.01, 0.001, 0.0001])),
     "heldout_loss": ("heldout_loss", HeldoutLoss()),
     "shared_dimension": ("shared_dimension", SharedDimension()),
 }
@@ -82,6 +87,15 @@ def test_gammas_are_the_released_grid() -> None:
         (KernelRidge, {"folds": 1}, "folds=1: must be >= 2"),
         (KernelRidge, {"folds": 4, "n_fit": 7}, "n_fit=7: must be >= 2 \\* folds = 8"),
         (KernelRidge, {"chunk": 0}, "chunk=0"),
+        (Probe, {"kind": "svm"}, "kind='svm': must be one of linear, mlp, bilinear"),
+        (Probe, {"penalties": []}, r"penalties=\[\]"),
+        (Probe, {"penalties": [0.1, 0.0]}, r"penalties=\[0.1, 0.0\]"),
+        (Probe, {"targets": []}, r"targets=\[\]: must be different names, or null"),
+        (Probe, {"targets": ["a", "a"]}, "targets=.*different names"),
+        (Probe, {"held_out": 1.0}, r"held_out=1.0: must be in \(0, 1\)"),
+        (Probe, {"hidden_size": 0}, "hidden_size=0"),
+        (Probe, {"max_features": 0}, "max_features=0"),
+        (Probe, {"probe_seed": -1}, "probe_seed=-1"),
         (SharedDimension, {"n_fit": 2}, "n_fit=2: must be >= 3"),
         (HeldoutLoss, {"batch_size": 1}, "batch_size=1"),
         (HeldoutLoss, {"n_test": 100}, "n_test=100: must be >= batch_size = 512"),
@@ -93,7 +107,17 @@ def test_bad_values_are_refused_by_field(spec: type, values: dict[str, Any], mes
 
 
 @pytest.mark.parametrize(
-    "module", ["base", "scores", "kernel_ridge", "classifiers", "directions", "shared_dimension"]
+    "module",
+    [
+        "base",
+        "scores",
+        "kernel_ridge",
+        "classifiers",
+        "directions",
+        "shared_dimension",
+        "probes",
+        "softmax_regression",
+    ],
 )
 def test_doctests(module: str) -> None:
     result = doctest.testmod(
