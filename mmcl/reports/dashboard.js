@@ -147,7 +147,8 @@
           const found = run.scores[role.id];
           cell.textContent = found ? score(best(found)) : '';
           if (found) {
-            cell.title = ['nonlinear', 'linear', 'chance', 'ceiling'].map((n) => `${n} ${score(found[n])}`).join('\n');
+            const names = ['nonlinear', 'linear', ...data.probes, 'chance', 'ceiling'].filter((n) => n in found);
+            cell.title = names.map((n) => `${n} ${score(found[n])}`).join('\n');
           }
         },
       })),
@@ -170,7 +171,8 @@
     ];
   }
 
-  const best = (found) => (found ? found.nonlinear ?? found.linear : null);
+  /** Of probes the first in the order of the evaluators: they ask different questions, and none is the best. */
+  const best = (found) => (found ? found.nonlinear ?? found.linear ?? found[data.probes.find((n) => n in found)] : null);
 
   function progress(cell, run) {
     if (run.state !== 'missing') {
@@ -366,6 +368,7 @@
     { name: 'nonlinear predictor', column: 'nonlinear', intervened: false },
     { name: 'linear predictor', column: 'linear', intervened: false },
     { name: 'nonlinear predictor, content replaced by c′ (B.2)', column: 'nonlinear', intervened: true },
+    ...data.probes.map((name) => ({ name, column: name, intervened: false })),
   ];
 
   /** The axis of a swept value: a place for each value, or a true scale where there are many numbers. */
@@ -393,8 +396,9 @@
     const against = Number($('against').value);
     const kind = KINDS[Number($('score').value)];
     const valueOf = (run) => (against < data.keys.length ? run.values[against] : run.seed);
-    const roles = data.roles.filter((role) => role.intervened === kind.intervened);
-    const shown = visible().filter((run) => roles.some((role) => (run.scores[role.id] || {})[kind.column] != null));
+    const scored = (run, role) => (run.scores[role.id] || {})[kind.column] != null;
+    const roles = data.roles.filter((role) => role.intervened === kind.intervened && runs.some((run) => scored(run, role)));
+    const shown = visible().filter((run) => roles.some((role) => scored(run, role)));
     const { place, spread, axis: scale } = places(shown.map(valueOf));
     // Runs at one place stand side by side: first by factor, then in the order of the table.
     const seen = new Map();
@@ -406,7 +410,7 @@
     const traces = [];
     roles.forEach((role, r) => {
       const members = shown.map((run, i) => ({ run, n: rank[i], found: run.scores[role.id] }))
-        .filter(({ found }) => found && found[kind.column] !== null);
+        .filter(({ found }) => found && found[kind.column] != null);
       if (!members.length) return;
       const x = members.map(({ run, n }) => {
         const at = place(valueOf(run));

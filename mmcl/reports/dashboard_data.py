@@ -18,8 +18,10 @@ from mmcl.records.sweep import State, Sweep, SweepRun
 from mmcl.records.times import about, duration
 from mmcl.reports import curves, swept
 from mmcl.reports.configs import load_config, parse_overrides, train_command
-from mmcl.reports.summary import LABELS, Line, summarise_rows
+from mmcl.reports.summary import LABELS, PROBE_METRICS, Line, ProbeLine, summarise_probes, summarise_rows
 
+PROBED = "balanced_accuracy"
+"""Which of the probes' metrics the page shows: the one that shares a scale with R² and accuracy."""
 SCORES = ("linear", "nonlinear", "chance", "ceiling")
 
 
@@ -30,6 +32,7 @@ class _Read:
     run: SweepRun
     config: Mapping[str, Any] | None = None
     lines: list[Line] = field(default_factory=list)
+    probes: list[ProbeLine] = field(default_factory=list)
     last_step: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -53,7 +56,9 @@ def gather(sweep: Sweep, now: float | None = None) -> dict[str, Any]:
         sweep: name, moment of writing, commits with the number of runs at each, points of a curve at most.
         states: the number of runs in each state, in the order in which they are shown.
         keys: what differs between the runs: the config key and a short label.
-        roles: the kinds of factors that any run has a score of, with the name of the score.
+        roles: the kinds of factors that any run has a score of, with the name of the score; then each factor and
+            representation that probes were fitted to.
+        probes: names of the probes, each a key of the scores of the latter.
         runs: for each run its state, seed, values of ``keys``, scores, progress, command and error.
         groups: the values of ``keys`` that runs with the same values, seed apart, have in common.
         curves: metric -> for each group the steps, and for each run (its place in ``runs``) the values.
@@ -82,7 +87,8 @@ def gather(sweep: Sweep, now: float | None = None) -> dict[str, Any]:
         "keys": [
             {"key": key, "label": label} for key, label in zip(differing.keys, differing.labels, strict=True)
         ],
-        "roles": _roles(read),
+        "roles": [*_roles(read), *_probed(read)],
+        "probes": list(dict.fromkeys(name for r in read for p in r.probes for name in p.values)),
         "runs": [
             {**_run(r, now, launched), "values": list(values), "group": group_of[i]}
             for i, (r, values) in enumerate(zip(read, differing.values, strict=True))
@@ -95,7 +101,7 @@ def gather(sweep: Sweep, now: float | None = None) -> dict[str, Any]:
 def _read(run: SweepRun) -> _Read:
     read = _Read(run)
     read.config = read.attempt("config.yaml", _config, None)
-    read.lines = read.attempt("results.csv", _lines, [])
+    read.lines, read.probes = read.attempt("results.csv", _lines, ([], []))
     return read
 
 
@@ -106,8 +112,10 @@ def _config(path: Path) -> Mapping[str, Any] | None:
     return values
 
 
-def _lines(path: Path) -> list[Line]:
-    return summarise_rows(read_csv(path))
+def _lines(path: Path) -> tuple[list[Line], list[ProbeLine]]:
+    rows = read_csv(path)
+    probes = [p for p in summarise_probes(rows) if p.metric == PROBED and not p.intervened]
+    return summarise_rows(rows), probes
 
 
 def _groups(values: list[tuple[swept.Value, ...]]) -> list[list[int]]:
@@ -169,6 +177,19 @@ def _roles(read: list[_Read]) -> list[dict[str, Any]]:
     ]
 
 
+def _probed(read: list[_Read]) -> list[dict[str, Any]]:
+    places = dict.fromkeys((p.target, p.representation) for r in read for p in r.probes)
+    return [
+        {
+            "id": f"{target} from {representation}",
+            "label": f"{target} from {representation}",
+            "intervened": False,
+            "metric": PROBE_METRICS[PROBED],
+        }
+        for target, representation in places
+    ]
+
+
 def _role_id(role: str, intervened: bool) -> str:
     return f"{role}, intervened" if intervened else role
 
@@ -188,6 +209,14 @@ def _run(read: _Read, now: float, launched: bool) -> dict[str, Any]:
         "scores": {
             _role_id(line.role, line.intervened): {name: _short(getattr(line, name)) for name in SCORES}
             for line in read.lines
+        }
+        | {
+            f"{p.target} from {p.representation}": {
+                **{name: _short(value) for name, value in p.values.items()},
+                "chance": _short(p.chance),
+                "ceiling": None,  # each probe has its own
+            }
+            for p in read.probes
         },
         **_progress(read),
         **_wall(run, now),

@@ -12,7 +12,7 @@ import pandas as pd
 from mmcl.records.files import read_csv
 from mmcl.records.outcome import Outcome
 from mmcl.reports.configs import HASHES
-from mmcl.reports.summary import Line, summarise_rows
+from mmcl.reports.summary import Line, ProbeLine, summarise_probes, summarise_rows
 
 
 def summary(lines: Iterable[Line]) -> dict[str, float]:
@@ -33,15 +33,28 @@ def summary(lines: Iterable[Line]) -> dict[str, float]:
     return scores
 
 
+def probe_summary(lines: Iterable[ProbeLine]) -> dict[str, float]:
+    """A name and a score for each probe: ``probe_linear/synergy_bits/x1+x2``, of the factor from the representation.
+
+    Balanced accuracies and areas are from 0 to 1. Under an intervention ``probe_linear/intervention/...``.
+    """
+    return {
+        f"{name}/{'intervention/' * line.intervened}{line.target}_{line.metric}/{line.representation}": value
+        for line in lines
+        for name, value in line.values.items()
+    }
+
+
 def read_outcome(run_dir: Path) -> Outcome:
     """What the finished run in ``run_dir`` came to."""
     path = run_dir / "results.csv"
     results = pd.read_csv(path, dtype=dict.fromkeys(HASHES, str))
     losses = results[results.metric.eq("loss")]
     heldout = {f"heldout_loss/{split}": float(v) for split, v in zip(losses.split, losses.value, strict=True)}
+    rows = read_csv(path)
     return Outcome(
         step=json.loads((run_dir / "manifest.json").read_text(encoding="utf-8"))["steps_done"],
-        summary={**summary(summarise_rows(read_csv(path))), **heldout},
+        summary={**summary(summarise_rows(rows)), **probe_summary(summarise_probes(rows)), **heldout},
         columns=list(results.columns),
         rows=[[_plain(v) for v in row] for row in results.itertuples(index=False)],
         figure=run_dir / "figure.png",

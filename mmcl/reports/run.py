@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,18 @@ from mmcl.records.files import read_csv, write_bytes
 from mmcl.reports.configs import load_config
 from mmcl.reports.image import png
 from mmcl.reports.paper import PaperRow, find
-from mmcl.reports.summary import Line, summarise_rows
+from mmcl.reports.summary import PROBE_METRICS, Line, ProbeLine, summarise_probes, summarise_rows
 
+PER_CENT = ("balanced_accuracy",)
+PROBE_COLOURS = ("#2171b5", "#fd8d3c", "#238b45", "#6a51a3", "#cb181d")
 RECALLS = {"recall_at": "Recall", "class_recall_at": "Recall of the classes"}
 
 
 def redraw(run_dir: Path) -> Path:
     """Write ``figure.png`` of the run in ``run_dir`` from its other files, and return its path."""
     config = load_config(run_dir / "config.yaml")
-    return draw(run_dir, summarise_rows(read_csv(run_dir / "results.csv")), find(config), config)
+    results = read_csv(run_dir / "results.csv")
+    return draw(run_dir, summarise_rows(results), find(config), config, summarise_probes(results))
 
 
 def report(run_dir: Path, shown: Path) -> None:
@@ -37,7 +42,11 @@ def report(run_dir: Path, shown: Path) -> None:
     lines = summarise_rows(results)
     paper = find(config)
     console = Console()
-    console.print(_table(lines, paper, config))
+    probes = summarise_probes(results)
+    if lines or not probes:
+        console.print(_table(lines, paper, config))
+    if probes:
+        console.print(_probe_table(probes, config))
     losses = [f"{row['split']} {float(row['value']):.3f}" for row in results if row["metric"] == "loss"]
     if losses:
         console.print(f"Held-out loss: {', '.join(losses)}")
@@ -48,7 +57,7 @@ def report(run_dir: Path, shown: Path) -> None:
         f"{manifest['steps_done']} steps in {manifest['train_s']:.0f} s, evaluation {evaluated:.0f} s, "
         f"peak memory {manifest['peak_memory_bytes'] / 2**30:.1f} GiB"
     )
-    figure = draw(run_dir, lines, paper, config)
+    figure = draw(run_dir, lines, paper, config, probes)
     console.print(f"Results: {shown / 'results.csv'}   Figure: {shown / figure.name}", soft_wrap=True)
 
 
@@ -103,10 +112,84 @@ def _table(lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) ->
     return table
 
 
-def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[str, Any]) -> Path:
-    """Write ``figure.png``: scores by factor beside the paper's row, and the learning curve."""
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+def _probe_table(lines: list[ProbeLine], config: dict[str, Any]) -> Table:
+    """A section for each metric; balanced accuracies in per cent."""
+    names = list(dict.fromkeys(name for line in lines for name in line.values))
+    table = Table(
+        title=Text(
+            f"{config['name']}, seed {config['seed']}: what probes read off each representation",
+            "table.title",
+        ),
+        caption="Chance: the best constant. Bits: held-out entropy less cross-entropy, in expectation at most the "
+        "information. Ceilings: results.csv.",
+    )
+    for name in ("factor", "from"):
+        table.add_column(name, no_wrap=True)
+    for name in (*names, "chance"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for before, line in zip([None, *lines], lines, strict=False):
+        if before is None or (before.metric, before.intervened) != (line.metric, line.intervened):
+            table.add_section()
+            unit = ", %" if line.metric in PER_CENT else ""
+            changed = ", with c → c' (B.2)" * line.intervened
+            table.add_row(f"[i]{PROBE_METRICS[line.metric]}{unit}{changed}[/i]")
+        numbers = [_probe_number(line, value) for value in (*map(line.values.get, names), line.chance)]
+        table.add_row(Text(line.target), Text(line.representation), *numbers)
+    return table
+
+
+def _probe_number(line: ProbeLine, value: float | None) -> str:
+    if value is None or math.isnan(value) or line.metric not in PER_CENT:
+        return _number(value)
+    return f"{100 * value:.1f}"
+
+
+def draw(
+    run_dir: Path,
+    lines: list[Line],
+    paper: PaperRow | None,
+    config: dict[str, Any],
+    probes: Sequence[ProbeLine] = (),
+) -> Path:
+    """Write ``figure.png``: scores by factor beside the paper's row, the probes', and the learning curve."""
+    probed = [p for p in probes if p.metric == "balanced_accuracy" and not p.intervened]
+    panels = [bool(lines) or not probed, bool(probed), True]
+    figure = Figure(figsize=(5.5 * sum(panels), 4.2), layout="constrained")
+    axes = iter(figure.subplots(1, sum(panels)))
+    if panels[0]:
+        _draw_scores(next(axes), lines, paper)
+    if panels[1]:
+        _draw_probes(next(axes), probed)
+    _draw_curve(run_dir, next(axes))
+    figure.suptitle(f"{config['name']}, seed {config['seed']}")
+    path = run_dir / "figure.png"
+    write_bytes(path, png(figure))
+    return path
+
+
+def _draw_probes(axis: Any, lines: Sequence[ProbeLine]) -> None:
+    """Balanced accuracies in per cent, a row for each factor and representation, a mark for each probe."""
+    names = list(dict.fromkeys(name for line in lines for name in line.values))
+    for name, colour, marker in zip(names, cycle(PROBE_COLOURS), cycle("osD^v"), strict=False):
+        known = [(100 * line.values[name], place) for place, line in enumerate(lines) if name in line.values]
+        axis.scatter(*zip(*known, strict=True), color=colour, marker=marker, s=28, label=name, zorder=3)
+    chances = [(100 * line.chance, place) for place, line in enumerate(lines) if line.chance is not None]
+    if chances:
+        axis.scatter(*zip(*chances, strict=True), color="black", marker="|", s=110, label="chance", zorder=2)
+    axis.set_yticks(range(len(lines)), [f"{line.target} from {line.representation}" for line in lines])
+    axis.tick_params(axis="y", labelsize=max(5.0, min(9.0, 150 / len(lines))))
+    axis.invert_yaxis()
+    axis.set_xlim(-3, 103)
+    axis.set_xlabel("balanced accuracy, %")
+    axis.set_title("What probes read off each representation")
+    axis.grid(axis="x", color="#e5e5e5")
+    # Below the panel: among the marks there may be no room.
+    axis.legend(ncols=3, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_scores(left: Any, lines: list[Line], paper: PaperRow | None) -> None:
+    """Scores by factor beside the paper's row."""
     shown = [line for line in lines if not line.intervened]
     bars: list[tuple[str, list[float | None], str]] = [
         ("linear", [line.linear for line in shown], "#9ecae1"),
@@ -143,11 +226,6 @@ def draw(run_dir: Path, lines: list[Line], paper: PaperRow | None, config: dict[
     left.set_title("What the encodings predict")
     left.legend(ncols=2, fontsize=8, loc="upper right")
     left.spines[["top", "right"]].set_visible(False)
-    _draw_curve(run_dir, right)
-    figure.suptitle(f"{config['name']}, seed {config['seed']}")
-    path = run_dir / "figure.png"
-    write_bytes(path, png(figure))
-    return path
 
 
 def _draw_curve(run_dir: Path, axis: Any) -> None:

@@ -18,6 +18,12 @@ LABELS = {
     "modality_specific": "modality-specific m",
     "content_intervened": "content c'",
 }
+PROBE_METRICS = {
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "area under the ROC curve",
+    "bits": "information at least, bits",
+}
+"""What probes are scored by, and how it is called."""
 ORDER = ("content", "content_intervened", "style", "modality_specific")
 
 
@@ -50,7 +56,7 @@ def summarise_rows(rows: Iterable[Mapping[str, Any]]) -> list[Line]:
     """
     parts: dict[tuple[bool, bool, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["split"] != "test" or row["evaluator"] not in PREDICTORS:
+        if row["split"] != "test" or row["evaluator"] not in PREDICTORS or row["metric"] in PROBE_METRICS:
             continue
         role = role_of(str(row["target"]), str(row["representation"]))
         if role is not None:
@@ -86,3 +92,41 @@ def _mean(rows: Sequence[Mapping[str, Any]], column: str, evaluators: tuple[str,
     cells = [row[column] for row in rows if row["evaluator"] in evaluators]
     known = [float(cell) for cell in cells if cell != ""]
     return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True)
+class ProbeLine:
+    """What the probes of one representation say of one factor: ``values`` by evaluator, and the best constant."""
+
+    target: str
+    representation: str
+    metric: str
+    intervened: bool
+    values: Mapping[str, float]
+    chance: float | None
+
+
+def summarise_probes(rows: Iterable[Mapping[str, Any]]) -> list[ProbeLine]:
+    """A line for each metric, factor and representation, from rows of text or numbers; no mean over anything.
+
+    What a modality, or all of them, say of a factor is the question here, so that no encoding counts for a role. Lines
+    are in the order of :data:`PROBE_METRICS`, then factors, then representations, both as they come.
+    """
+    found: dict[tuple[bool, str, str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["split"] == "test" and row["metric"] in PROBE_METRICS:
+            key = (
+                row["intervention"] != "none",
+                *(str(row[c]) for c in ("metric", "target", "representation")),
+            )
+            found.setdefault(key, {})[str(row["evaluator"])] = row
+    metrics, targets = list(PROBE_METRICS), list(dict.fromkeys(key[2] for key in found))
+    order = sorted(found, key=lambda key: (key[0], metrics.index(key[1]), targets.index(key[2])))
+    return [_probe_line(key, found[key]) for key in order]
+
+
+def _probe_line(key: tuple[bool, str, str, str], rows: Mapping[str, Mapping[str, Any]]) -> ProbeLine:
+    intervened, metric, target, representation = key
+    values = {name: float(row["value"]) for name, row in rows.items()}
+    chance = _mean(list(rows.values()), "chance", tuple(rows))
+    return ProbeLine(target, representation, metric, intervened, values, chance)
