@@ -120,13 +120,13 @@ def _probe_table(lines: list[ProbeLine], config: dict[str, Any]) -> Table:
             f"{config['name']}, seed {config['seed']}: what probes read off each representation",
             "table.title",
         ),
-        caption="Chance: the best constant. Bits: held-out entropy less cross-entropy, in expectation at most the "
-        "information. Ceilings: results.csv.",
+        caption="Chance: the best constant. Bits: entropy less cross-entropy, held out; in expectation a lower bound "
+        "on the information. Ceilings: results.csv.",
     )
-    for name in ("factor", "from"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("factor", no_wrap=True)
     for name in (*names, "chance"):
-        table.add_column(name, justify="right", no_wrap=True)
+        # The prefix of the built-in ones says nothing here, and a terminal may have 80 columns.
+        table.add_column(name.removeprefix("probe_"), justify="right", no_wrap=True)
     for before, line in zip([None, *lines], lines, strict=False):
         if before is None or (before.metric, before.intervened) != (line.metric, line.intervened):
             table.add_section()
@@ -134,7 +134,7 @@ def _probe_table(lines: list[ProbeLine], config: dict[str, Any]) -> Table:
             changed = ", with c → c' (B.2)" * line.intervened
             table.add_row(f"[i]{PROBE_METRICS[line.metric]}{unit}{changed}[/i]")
         numbers = [_probe_number(line, value) for value in (*map(line.values.get, names), line.chance)]
-        table.add_row(Text(line.target), Text(line.representation), *numbers)
+        table.add_row(Text(f"{line.target} from {line.representation}"), *numbers)
     return table
 
 

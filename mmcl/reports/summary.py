@@ -20,8 +20,8 @@ LABELS = {
 }
 PROBE_METRICS = {
     "balanced_accuracy": "balanced accuracy",
-    "auroc": "area under the ROC curve",
-    "bits": "information at least, bits",
+    "auroc": "AUROC",
+    "bits": "lower bound, bits",
 }
 """What probes are scored by, and how it is called."""
 ORDER = ("content", "content_intervened", "style", "modality_specific")
