@@ -1,5 +1,15 @@
-"""Closed forms that results are held against."""
+"""Closed forms and exact optima that results are held against."""
 
+from mmcl.theory.broja import ConvergenceError
 from mmcl.theory.darmois import gaussian_darmois
+from mmcl.theory.pid import Decomposition, decompose, entropy, mutual_information, optimum
 
-__all__ = ["gaussian_darmois"]
+__all__ = [
+    "ConvergenceError",
+    "Decomposition",
+    "decompose",
+    "entropy",
+    "gaussian_darmois",
+    "mutual_information",
+    "optimum",
+]
