@@ -95,7 +95,7 @@ def optimum(p: Tensor) -> Tensor:
         ValueError: p is no array of three axes, of finite numbers >= 0 that sum to 1 up to 1e-9.
         ConvergenceError: the bound is not reached. No law is known that brings this about.
 
-    Source: Bertschinger et al. (2014), Definition 1 and Eq. 3. For the method see :mod:`mmcl.theory.broja`.
+    Source: Bertschinger et al. (2014), "Quantifying unique information". For the method see :mod:`mmcl.theory.broja`.
     """
     return _optimum(_law(p, "(n1, n2, ny)"))[0]
 
@@ -120,7 +120,7 @@ def decompose(p: Tensor) -> Decomposition:
         ValueError: p is no array of three axes, of finite numbers >= 0 that sum to 1 up to 1e-9.
         ConvergenceError: the optimum is not reached. No law is known that brings this about.
 
-    Source: Bertschinger et al. (2014), "Quantifying unique information", Definition 1 (BROJA).
+    Source: Bertschinger et al. (2014), "Quantifying unique information"; called BROJA after its authors.
 
     >>> exclusive_or = torch.tensor([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
     >>> round(decompose(exclusive_or).synergy, 6)
