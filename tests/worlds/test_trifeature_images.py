@@ -172,7 +172,10 @@ def convolutions(wide, out):
 
 @pytest.mark.slow
 def test_a_network_that_is_told_the_features_finds_them_in_combinations_it_has_not_seen():
-    """At 64 pixels: six epochs of 8 pictures of each of 800 combinations, scored on 3 of each of the 200 others."""
+    """At 64 pixels: six epochs of 8 pictures of each of 800 combinations, scored on 3 of each of the 200 others.
+
+    Measured: shape 0.968, texture 0.997, colour 1.000; chance 0.1.
+    """
     torch.manual_seed(0)
     w = ImageTrifeature(renders=8, held_out_renders=3).draw(generator(0))
     fit, test = w.pool, w.part("test").pool
@@ -210,6 +213,6 @@ def test_a_network_that_is_told_the_features_finds_them_in_combinations_it_has_n
     levels = test.levels.unbind(dim=1)
     scores = [float((o.argmax(dim=1) == y).double().mean()) for o, y in zip(found, levels, strict=True)]
     print("shape, texture, colour:", scores)
-    assert scores[0] > 0.8
-    assert scores[1] > 0.9
+    assert scores[0] > 0.9
+    assert scores[1] > 0.95
     assert scores[2] > 0.99
