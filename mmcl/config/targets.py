@@ -131,7 +131,7 @@ def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:
     """An instance of dataclass ``cls`` from plain ``values``, with types and ranges checked.
 
     A field annotated ``Any`` or ``dict[str, Any]`` may hold parts: nodes with a ``_target_`` of their own, of the same
-    group. Such a class is made twice, without its parts and with them.
+    group.
     """
     fields = {f.name for f in dataclasses.fields(cls)}
     for name in values:
@@ -142,7 +142,9 @@ def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:
     try:
         schema = _writable(OmegaConf.structured(cls))
         merged = OmegaConf.merge(schema, OmegaConf.create(values))
-        spec = dataclasses.replace(OmegaConf.to_object(merged), **parts)
+        rest = {name: merged[name] for name in fields - parts.keys()}
+        rest = {n: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for n, v in rest.items()}
+        spec = cls(**rest, **parts)
     except OmegaConfBaseException as error:
         raise UserError(_type_message(error, schema, key, cls)) from None
     except ValueError as error:

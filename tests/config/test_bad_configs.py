@@ -79,7 +79,7 @@ BAD = [
 ]
 
 
-COMM = ("encoder=comm_vectors", "loss=comm", "augmentation=vectors", "evaluator=[linear]")
+COMM = ("encoder=multimodal", "loss=comm", "augmentation=vectors", "evaluator=[linear]")
 BAD_PARTS = [
     ("encoder.backbone.widhts=[4]", ["encoder.backbone.widhts", "did you mean widths?"]),
     ("encoder.fusion.heads=0", ["encoder.fusion.heads=0", ">= 1"]),

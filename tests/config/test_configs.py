@@ -14,6 +14,8 @@ from mmcl.records.keys import run_key
 def override(group, path):
     """What chooses a file of ``group``: ``data=numerical``, or of a group within it ``data/dependence=causal``."""
     choice = path.relative_to(CONF / group).with_suffix("")
+    if group == "encoder" and choice.parent.name:  # a part of encoder=multimodal
+        return f"{group}/{choice.parent}={choice.name}"
     if path.read_text().startswith(f"# @package {group}\n"):
         return f"{group}/{choice.parent}={choice.name}"
     return f"{group}=[{choice}]" if group in MANY else f"{group}={choice}"
@@ -21,17 +23,26 @@ def override(group, path):
 
 CHOICES = [
     (group, override(group, path))
-    for group in (*SINGLE, *OPTIONAL, *MANY, "experiment")
+    for group in (*SINGLE, *OPTIONAL, *MANY, "experiment", "method")
     for path in sorted((CONF / group).rglob("*.yaml"))
 ]
 # What an objective of augmented draws asks for beside it.
 DRAWS = ("augmentation=vectors", "evaluator=[linear]")
 
 
+def beside(choice):
+    """What a choice needs beside it to be a run."""
+    if choice.startswith("encoder/"):
+        return ("encoder=multimodal", "encoder.head.shared=false")
+    if choice.startswith("method="):
+        return ("experiment=comm/trifeature",)
+    return DRAWS if choice.startswith("loss=") else ()
+
+
 @pytest.mark.parametrize("choice", [choice for _, choice in CHOICES])
 def test_every_choice_composes_and_validates(choice):
-    beside = DRAWS if choice.startswith("loss=") else ()
-    config = validate_train(compose_one("train", [choice, *beside]))
+    others = beside(choice)
+    config = validate_train(compose_one("train", [*others, choice]))
     assert config.resolved
     assert validate_train(config.resolved).resolved == config.resolved
 
@@ -42,9 +53,11 @@ def test_an_experiment_takes_other_evaluators_than_its_own(experiment):
     assert list(config.evaluator) == ["linear"]
 
 
-@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] != "experiment"])
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0] not in ("experiment", "method")])
 def test_every_yaml_shows_all_keys_of_its_class(group, choice):
-    node = compose_one("train", [choice])[group]
+    node = compose_one("train", [*beside(choice), choice])[group]
+    if choice.startswith("encoder/"):
+        node = node[choice.partition("/")[2].partition("=")[0]]
     nodes = list(node.values()) if group in MANY else [node]
     for n in nodes:
         shown = set(n) - {"_target_"}
