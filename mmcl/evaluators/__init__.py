@@ -8,7 +8,7 @@ from mmcl.evaluators.online import linear_r2
 from mmcl.evaluators.other_factors import OtherFactors
 from mmcl.evaluators.probes import Probe
 from mmcl.evaluators.retrieval import Retrieval
-from mmcl.evaluators.ridge import KernelRidge, LinearRegression
+from mmcl.evaluators.ridge import KernelRidge, KernelRidgeOfDirection, LinearRegression
 from mmcl.evaluators.run import REFERENCES, BatchLike, encode_in_chunks, run_evaluators
 from mmcl.evaluators.scores import r2_score
 from mmcl.evaluators.shared_dimension import SharedDimension
@@ -21,6 +21,7 @@ __all__ = [
     "Evaluator",
     "HeldoutLoss",
     "KernelRidge",
+    "KernelRidgeOfDirection",
     "LinearRegression",
     "LogisticRegression",
     "MLPClassifier",

@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mmcl.checks import require
 from mmcl.evaluators.base import Objective, Predictor, Representations, Row, predictor_rows
@@ -136,3 +137,28 @@ class KernelRidge(Predictor):
             raise ValueError(f"{len(fit)} fit samples: must be >= 2 * folds = {2 * self.folds}")
         predict = partial(predict_kernel_ridge, grid=self.grid)
         return predictor_rows(fit, test, targets, reference, "r2", predict, _mean, r2_score)
+
+
+@dataclass(frozen=True)
+class KernelRidgeOfDirection(KernelRidge):
+    """:class:`KernelRidge` from encodings divided by their length: what an objective with cosine similarity sees.
+
+    That objective does not know the length of an encoding, which may tell of the sample all the same. D dimensions are
+    D - 1 then.
+    """
+
+    def evaluate(
+        self,
+        fit: Representations,
+        test: Representations,
+        reference: tuple[str, ...] = (),
+        objective: Objective | None = None,
+    ) -> list[Row]:
+        """One row per representation and continuous factor; ``objective`` is not used."""
+        fit, test = (
+            Representations(
+                {name: functional.normalize(z, dim=1) for name, z in split.z.items()}, split.factors
+            )
+            for split in (fit, test)
+        )
+        return super().evaluate(fit, test, reference, objective)

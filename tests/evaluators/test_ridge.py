@@ -11,7 +11,15 @@ import torch
 from sklearn import kernel_ridge, linear_model, metrics, model_selection, preprocessing
 from torch import Tensor
 
-from mmcl.evaluators import KernelRidge, LinearRegression, Representations, Row, linear_r2, r2_score
+from mmcl.evaluators import (
+    KernelRidge,
+    KernelRidgeOfDirection,
+    LinearRegression,
+    Representations,
+    Row,
+    linear_r2,
+    r2_score,
+)
 from mmcl.evaluators.base import standardise
 from mmcl.evaluators.kernel_ridge import Grid, fold_bounds, grid_search
 from mmcl.evaluators.kernel_systems import rbf
@@ -270,3 +278,16 @@ def test_online_r2_is_least_squares_and_survives_anything() -> None:
     assert math.isnan(linear_r2(z[:3], y[:3]))
     with pytest.raises(ValueError, match="200 encodings and 100 targets"):
         linear_r2(z, y[:100])
+
+
+def test_of_a_direction_the_length_tells_nothing() -> None:
+    direction = torch.nn.functional.normalize(normal(600, 3), dim=1)
+    length = (0.5 * normal(600, 1, seed=1)).exp()
+    factors = {"direction": direction, "length": length.log()}
+    rows = {}
+    for evaluator in (KernelRidge(400, 200), KernelRidgeOfDirection(400, 200)):
+        found = by_target(evaluator.evaluate(*split(length * direction, factors, 400)))
+        rows[type(evaluator)] = {name: row.value for name, row in found.items()}
+    assert rows[KernelRidge]["length"] > 0.9
+    assert rows[KernelRidgeOfDirection]["length"] < 0.05
+    assert rows[KernelRidgeOfDirection]["direction"] > 0.99
