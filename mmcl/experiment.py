@@ -396,9 +396,12 @@ def make_module(config: Train, world: World) -> ContrastiveModule:
     calibration = getattr(world, "calibration", CALIBRATION)
     views = world.sample(calibration, generator(seed, Stream.INIT, 1)).views
     encoders = config.encoder.build(views, generator(seed, Stream.INIT, 0))
+    with torch.random.fork_rng(devices=[]):  # an objective may have weights of its own, a critic's
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator(seed, Stream.INIT, 2))))
+        objective = config.loss.build()
     module = ContrastiveModule(
         encoders,
-        config.loss.build(),
+        objective,
         config.optimizer,
         config.trainer.max_steps,
         encode_rows=config.trainer.encode_rows,

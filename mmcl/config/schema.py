@@ -57,6 +57,7 @@ class Run:
 
     Args:
         name: the experiment's name: the folder under ``runs/``.
+        method: what a choice of ``method`` is called in tables; it decides nothing.
         seed: >= 0. The one dial of randomness.
         batch_size: samples in the global batch, K >= 2; all others are a sample's negatives.
         force: train again although a finished run stands there.
@@ -65,6 +66,7 @@ class Run:
     """
 
     name: str = "numerical"
+    method: str | None = None
     seed: int = 0
     batch_size: int = 6144
     force: bool = False

@@ -107,6 +107,25 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path, overrides):
     assert [row.rpartition(",")[0] for row in rows[0]] == [row.rpartition(",")[0] for row in rows[1]]
 
 
+@pytest.mark.parametrize("method", ["comm", "factor_cl"])
+def test_two_processes_augment_and_compare_what_one_would(tmp_path, method):
+    """Draws, fusions and critics: without BatchNorm, which a CPU has not across processes."""
+    overrides = (
+        "experiment=comm/trifeature", f"method={method}", "data.levels=3", "data.bias=0.5", "batch_size=16",
+        "name=smoke", "encoder.head.batch_norm=false", "evaluator=[logistic]", "evaluation.n_fit=64",
+        "evaluation.n_test=64", "trainer.precision=fp64", "trainer.max_steps=20", "trainer.steps_per_execution=5",
+    )  # fmt: skip
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), *overrides, f"trainer.devices={processes}"],
+            cwd=folder, env=environment(), capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert distance(weights(tmp_path / "1"), weights(tmp_path / "2")) < 1e-8
+
+
 def test_the_same_command_again_finds_the_run_and_a_new_evaluator_needs_one_process(tmp_path):
     assert train(tmp_path, "trainer.devices=2").returncode == 0
     before = weights(tmp_path)
