@@ -108,27 +108,30 @@ class VectorTrifeature:
     square of 1, B_i is orthogonal times 5/3, which does the same behind the first tanh. So no direction of the one-hot
     code is lost or stretched, and tanh bends without saturating.
 
-    Training samples follow ``bias``; the parts ``validation`` and ``test`` have none.
+    Training samples follow ``bias``; the parts ``validation`` and ``test`` have ``evaluation_bias``.
 
     Fields:
         levels: K, from 2 to 10.
         bias: in [0, 1].
+        evaluation_bias: in [0, 1]; other than 0 to hold what is measured against the information of a biased law.
         size: components of each view, >= 1; from 3 K on least squares reads all levels from clean views.
         noise: standard deviation of each component's noise, >= 0.
 
     Raises ``ValueError``, naming the field, for a value out of range.
 
     Source: Dufumier et al. (2025, "What to align in multimodal contrastive learning?"), the controlled experiments on
-    Trifeature: theirs are images, and biased or not; evaluation is unbiased there too.
+    Trifeature: theirs are images, and biased or not; evaluation is unbiased there.
     """
 
     levels: int = 10
     bias: float = 0.0
+    evaluation_bias: float = 0.0
     size: int = 48
     noise: float = 0.0
 
     def __post_init__(self) -> None:
         require_law(self.levels, self.bias)
+        require_share("evaluation_bias", self.evaluation_bias)
         require_whole("size", self.size, 1)
         require(self.noise >= 0, "noise", self.noise, ">= 0")
 
@@ -200,7 +203,7 @@ class VectorTrifeatureWorld:
         return trifeature_roles(self.model.levels)
 
     def laws(self, bias: float = 0.0) -> dict[str, Tensor]:
-        """Factor -> exact ``p(x1, x2, y)`` at this bias, see :func:`trifeature_laws`; 0: the law of evaluation."""
+        """Factor -> exact ``p(x1, x2, y)`` at this bias, see :func:`trifeature_laws`."""
         return trifeature_laws(self.mapping, bias)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -212,9 +215,9 @@ class VectorTrifeatureWorld:
         return {name: tensor.clone() for name, tensor in self._state.items()}
 
     def part(self, name: str) -> VectorTrifeatureWorld:
-        """The world without bias, for ``validation`` and ``test`` alike: their samples are fresh ones."""
+        """The world with evaluation's bias, for ``validation`` and ``test`` alike: their samples are fresh ones."""
         require_part(name)
-        return VectorTrifeatureWorld(self.model, self._state, 0.0)
+        return VectorTrifeatureWorld(self.model, self._state, self.model.evaluation_bias)
 
     def check_size(self, part: str, n: int) -> None:
         """Nothing: samples are drawn afresh, and never run out."""

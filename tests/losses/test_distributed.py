@@ -25,7 +25,7 @@ from mmcl.losses import (
     gather_rows,
 )
 
-WORLD, ROWS = 2, 8
+WORLD, ROWS, WIDTH = 2, 8, 5
 BF16_ROUNDING = 2.0**-8
 """Half a unit in the last place of a bfloat16 number, over the number."""
 
@@ -36,6 +36,9 @@ def presets() -> dict[str, Any]:
     for path in sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml")):
         node = OmegaConf.load(path)
         schema = getattr(losses, node.pop("_target_").rpartition(".")[2])
+        node = OmegaConf.merge(
+            node, {"encoding_size": WIDTH} if "encoding_size" in node else {}
+        )  # the encoders'
         spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), node))
         found[path.stem] = spec
         if isinstance(spec, Contrastive):
@@ -68,12 +71,21 @@ def step(spec: Any, case: str, rank: int | None) -> tuple[Tensor, list[Tensor]]:
     x, y, x_fresh, y_fresh = (torch.randn(WORLD * ROWS, 4, generator=g, dtype=dtype) for _ in range(4))
     mine = slice(None) if rank is None else slice(rank * ROWS, (rank + 1) * ROWS)
     torch.manual_seed(1)
-    model = nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Linear(4, 2)}).to(dtype)
-    loss = spec.build()
+    model = nn.ModuleDict({"x1": nn.Linear(4, WIDTH), "x2": nn.Linear(4, WIDTH)}).to(dtype)
+    loss = spec.build().to(dtype)
     with torch.autocast("cpu", torch.bfloat16) if case == "bf16" else nullcontext():
-        z = {"a": model["a"](x[mine]), "b": model["b"](y[mine])}
-        fresh = {"a": model["a"](x_fresh[mine]), "b": model["b"](y_fresh[mine])}
-        value = loss(gather_encodings(z), gather_encodings(fresh) if loss.needs_fresh_batch else None)
+        z = {}
+        for draw in getattr(spec, "draws", (0,)):
+            at = f"@{draw}" if draw else ""
+            z[f"x1{at}"], z[f"x2{at}"] = (
+                model["x1"](x[mine] + draw * x_fresh[mine]),
+                model["x2"](y[mine] - draw),
+            )
+            if getattr(spec, "terms", ()):
+                z[f"x1+x2{at}"] = z[f"x1{at}"] + z[f"x2{at}"]
+        fresh = {"x1": model["x1"](x_fresh[mine]), "x2": model["x2"](y_fresh[mine])}
+        needs = getattr(loss, "needs_fresh_batch", False)
+        value = loss(gather_encodings(z), gather_encodings(fresh) if needs else None)
     value.backward()
     return value.detach(), [p.grad for p in (*model.parameters(), *loss.parameters())]
 

@@ -84,6 +84,16 @@ def test_the_measure_of_deviations_fails_for_another_bias():
     assert beyond(counts, w.laws(1.0)["match"]) == math.inf
 
 
+def test_a_part_may_be_given_a_bias_of_its_own():
+    """P(match) = 0.5 + 0.5 / 5 of 20,000, within 4.5 standard deviations: failing has probability 1e-5."""
+    w = VectorTrifeature(5, bias=0.0, evaluation_bias=0.5).draw(generator(0))
+    for part, share in ((w, 0.2), (w.part("validation"), 0.6), (w.part("test"), 0.6)):
+        match = part.sample(20000, generator(4)).factors["match"].double().mean()
+        assert abs(float(match) - share) < 4.5 * math.sqrt(share * (1 - share) / 20000)
+    with pytest.raises(ValueError, match=r"evaluation_bias=2\.0"):
+        VectorTrifeature(evaluation_bias=2.0)
+
+
 def test_parts_are_unbiased_whatever_the_bias_of_training():
     """P(match) of 20,000 within 4.5 standard deviations of 1/5: failing has probability 1e-5."""
     w = world(bias=1.0)
