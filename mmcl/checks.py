@@ -18,6 +18,18 @@ def require(condition: bool, name: str, value: Any, allowed: str) -> None:
         raise ValueError(f"{name}={value!r}: must be {allowed}")
 
 
+def require_view_names(names: Iterable[str]) -> None:
+    """Raise ``ValueError`` for a view's name that would mean something else among encodings: ``x1+x2``, ``x1@1``."""
+    for name in names:
+        good = not set("+@") & set(name) and name not in ("each", "other", "all")
+        require(
+            good,
+            "view",
+            name,
+            "a name without '+' and '@', and not each, other or all: encodings are called so",
+        )
+
+
 def require_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
     """Raise ``ValueError`` that lists the choices unless ``value`` is one of them."""
     choices = tuple(choices)

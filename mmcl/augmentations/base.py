@@ -69,6 +69,16 @@ class Augment:
     default: Any = None
     views: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, part in {
+            "default": self.default,
+            **{f"views.{n}": p for n, p in self.views.items()},
+        }.items():
+            good = part is None or callable(part)
+            require(
+                good, name, part, "an augmentation: a node with the _target_ of one of mmcl.augmentations"
+            )
+
     def check(self, views: Mapping[str, Any]) -> None:
         """Raise ``ValueError`` for a name that none of ``views`` has."""
         for name in self.views:

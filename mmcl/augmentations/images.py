@@ -33,7 +33,8 @@ class ImageAugmentation:
     twelfth of the image leaves out its shape.
 
     Departures from torchvision's: jitter's order is always brightness, contrast, saturation, hue; a crop with sides
-    longer than the image's is made smaller, not drawn again.
+    longer than the image's is made smaller, not drawn again; where an image is not square the ratio is of shares of
+    its sides.
     """
 
     area: list[float] = field(default_factory=lambda: [0.08, 1.0])

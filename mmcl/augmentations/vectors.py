@@ -42,7 +42,9 @@ class DropAndNoise:
 
     def __call__(self, x: Tensor, numbers: Numbers) -> Tensor:
         """``(n, d)`` or ``(n, T, d + 1)``, floating; raises ``ValueError`` for another shape."""
-        require(x.ndim in (2, 3), "shape", tuple(x.shape), "(rows, features) or (rows, steps, features + 1)")
+        good = x.ndim in (2, 3) and x.is_floating_point()
+        kinds = "(rows, features) or (rows, steps, features + 1), floating"
+        require(good, "shape", f"{tuple(x.shape)}, {x.dtype}", kinds)
         series = x.ndim == 3
         values, there = (x[..., :-1], x[..., -1:]) if series else (x, torch.ones_like(x[:, :1]))
         wide = (1,) * (x.ndim - 1)

@@ -86,8 +86,11 @@ def to_spec(node: Any, key: str) -> Any:
     """
     if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
         group, _, name = key.partition(".")
-        choice = f"{group}=[{name}]" if name else f"{group}=NAME"
-        raise UserError(f"{key}: has no _target_; choose a config, such as {choice}, or name its class")
+        remedy = f"name its class: {key}._target_=..."
+        if not name or group in ("evaluator", "callbacks", "logger"):
+            choice = f"{group}=[{name}]" if name else f"{group}=NAME"
+            remedy = f"choose a config, such as {choice}, or name its class"
+        raise UserError(f"{key}: has no _target_; {remedy}")
     cls = resolve_target(node["_target_"], key)
     values = {str(k): v for k, v in node.items() if k != "_target_"}
     if dataclasses.is_dataclass(cls):
@@ -141,6 +144,12 @@ def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:
     values = {name: value for name, value in values.items() if name not in parts}
     try:
         schema = _writable(OmegaConf.structured(cls))
+    except (
+        OmegaConfBaseException,
+        ValueError,
+    ) as error:  # a class that is no config, such as one that holds tensors
+        raise UserError(f"{key}: {cls.__name__} is no config class ({str(error).splitlines()[0]})") from None
+    try:
         merged = OmegaConf.merge(schema, OmegaConf.create(values))
         rest = {name: merged[name] for name in fields - parts.keys()}
         rest = {n: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for n, v in rest.items()}
@@ -207,4 +216,11 @@ def _plain_parts(part: Any) -> Any:
         return None
     if isinstance(part, dict):
         return {name: _plain_parts(p) for name, p in part.items()}
-    return {"_target_": f"{type(part).__module__}.{type(part).__qualname__}", **plain(part)}
+    return {"_target_": _public_name(type(part)), **plain(part)}
+
+
+def _public_name(cls: type) -> str:
+    """The name by which the class's package gives it, whichever of its files defines it: a run is known by it."""
+    package, name = cls.__module__.rpartition(".")[0], cls.__qualname__
+    public = getattr(importlib.import_module(package), name, None) is cls
+    return f"{package if public else cls.__module__}.{name}"

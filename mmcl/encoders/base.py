@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Mapping
 import torch
 from torch import Tensor, nn
 
+from mmcl.checks import require_view_names
 from mmcl.encoders.heads import Heads
 
 
@@ -20,6 +21,7 @@ class Encoders(nn.Module):
 
     def __init__(self, modules: Mapping[str, nn.Module], *, shared: bool) -> None:
         super().__init__()
+        require_view_names(modules)
         self.names = tuple(modules)
         self.shared = shared
         # A shared encoder is stored once, so that its weights stand once in a state_dict.

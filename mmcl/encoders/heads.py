@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -70,7 +70,14 @@ class Heads(nn.Module):
         super().__init__()
         # (a module's name must not have a dot)
         self.heads = nn.ModuleDict({name.replace(".", "_"): head for name, head in heads.items()})
+        self.names = tuple(heads)
         self.shared = shared
+
+    def keep(self, names: Container[str]) -> None:
+        """Forget the heads of all other encodings, where each has its own."""
+        if not self.shared:
+            kept = {name.replace(".", "_") for name in self.names if name in names}
+            self.heads = nn.ModuleDict({name: head for name, head in self.heads.items() if name in kept})
 
     def forward(self, z: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not self.heads:

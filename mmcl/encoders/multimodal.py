@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmcl.checks import require
+from mmcl.checks import require, require_view_names
 from mmcl.encoders.backbones import Vector
 from mmcl.encoders.fusion import Transformer
 from mmcl.encoders.heads import Head, Heads
@@ -42,6 +42,16 @@ class Multimodal:
 
     def __post_init__(self) -> None:
         require(self.encoding_size >= 1, "encoding_size", self.encoding_size, ">= 1")
+        for name, part in {
+            "backbone": self.backbone,
+            **{f"backbones.{n}": b for n, b in self.backbones.items()},
+        }.items():
+            good = hasattr(part, "build") and not hasattr(part, "check")
+            require(
+                good, name, part, "a backbone: a node with the _target_ of one of mmcl.encoders.backbones"
+            )
+        good = hasattr(self.fusion, "build") and hasattr(self.fusion, "check")
+        require(good, "fusion", self.fusion, "a fusion: mmcl.encoders.Transformer, Concatenation or Dense")
         self.fusion.check(self.encoding_size)
 
     def build(self, views: Mapping[str, Tensor], generator: torch.Generator) -> MultimodalEncoders:
@@ -81,6 +91,7 @@ class MultimodalEncoders(nn.Module):
 
     def __init__(self, backbones: Mapping[str, nn.Module], fusion: nn.Module, project: Heads) -> None:
         super().__init__()
+        require_view_names(backbones)
         self.names = tuple(backbones)
         self.backbones = nn.ModuleDict(dict(backbones))
         self.fusion = fusion

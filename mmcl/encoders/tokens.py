@@ -15,7 +15,7 @@ class Tokens:
 
     Fields:
         values: ``(B, L, D)``.
-        there: ``(B, L)``, bool: false for padding; ``None`` where nothing is padded. Every row has a token.
+        there: ``(B, L)``, bool: false for padding; ``None`` where nothing is padded. A row may have none.
     """
 
     values: Tensor

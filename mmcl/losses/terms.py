@@ -119,7 +119,9 @@ def contrasts(terms: tuple[Term, ...], names: tuple[str, ...]) -> tuple[Contrast
     """
     if not terms:
         return tuple(Contrast(a, b, Term(a, b)) for a, b in combinations(filter(is_single, names), 2))
-    modalities = tuple(dict.fromkeys(modality for name in names for modality in parts(name)))
+    # In the encoder's order, which the name of all of them has; not all of the others need be there.
+    ordered = sorted(names, key=lambda name: -len(parts(name)))
+    modalities = tuple(dict.fromkeys(modality for name in ordered for modality in parts(name)))
     found: list[Contrast] = []
     for term in terms:
         pairs = _pairs(term, modalities)

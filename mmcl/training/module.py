@@ -59,9 +59,14 @@ def encode(
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def batch_statistics(encoders: nn.Module) -> str | None:
-    """The first layer that normalises by the statistics of what it is given: name and class; or ``None``."""
+def batch_statistics(encoders: nn.Module, *, heads: bool = True) -> str | None:
+    """The first layer that normalises by the statistics of what it is given: name and class; or ``None``.
+
+    ``heads``: whether those of projection heads count, which are given the whole batch at once.
+    """
     for name, layer in encoders.named_modules():
+        if not heads and name.startswith("project."):
+            continue
         if isinstance(layer, _BatchNorm) and (layer.training or not layer.track_running_stats):
             return f"{name} ({type(layer).__name__})"
     return None
@@ -69,10 +74,10 @@ def batch_statistics(encoders: nn.Module) -> str | None:
 
 def check_rows_are_independent(encoders: nn.Module, rows: int) -> None:
     """Raise ``ValueError`` for a layer that would normalise a part of the batch by that part's statistics."""
-    if layer := batch_statistics(encoders):
+    if layer := batch_statistics(encoders, heads=False):
         raise ValueError(
             f"trainer.encode_rows={rows}: {layer} would take its statistics from parts of the batch; set "
-            "trainer.encode_rows=null, or an encoder without statistics of the batch (encoder.norm=frozen, group)"
+            "trainer.encode_rows=null, or an encoder without statistics of the batch (its norm=frozen or group)"
         )
 
 
@@ -86,7 +91,7 @@ def check_processes(encoders: nn.Module, processes: int, device: str) -> None:
     if processes > 1 and device == "cpu" and layer:
         raise ValueError(
             f"trainer.devices={processes}: on a CPU {layer} would take its statistics from the rows of one process; "
-            "use one, or an encoder without statistics of the batch (encoder.norm=frozen, group)"
+            "use one, or an encoder without statistics of the batch (its norm=frozen or group, head.batch_norm=false)"
         )
 
 
@@ -131,6 +136,15 @@ class ContrastiveModule(pl.LightningModule):
         self._gradient_clip_val = gradient_clip_val
         self._augmentation = augmentation
         self._seed = seed
+        # Several processes would wait for the gradients of a head that nothing is compared by.
+        encoders.project.keep({name for names in self.wanted.values() for name in names})
+
+    @property
+    def wanted(self) -> dict[int, tuple[str, ...]]:
+        """Draw of the samples -> the encodings that the objective compares; if it does not say: all single ones."""
+        sets = self.encoders.sets
+        ask = getattr(self.objective, "wanted", None)
+        return ask(tuple(sets)) if ask else {0: tuple(name for name, of in sets.items() if len(of) == 1)}
 
     def on_fit_start(self) -> None:
         check_processes(self.encoders, self.trainer.world_size, self.trainer.strategy.root_device.type)
@@ -178,15 +192,13 @@ class ContrastiveModule(pl.LightningModule):
         z = gather_encodings(self._encodings(self.cast(batch.views), step))
         if fresh is None:
             return self.objective(z, None)  # type: ignore[no-any-return]
-        z_fresh = encode(self.encoders, self.cast(fresh.views), self._encode_rows)
+        z_fresh = encode(self.encoders, self.cast(fresh.views), self._encode_rows, self.wanted[0])
         return self.objective(z, gather_encodings(self.encoders.project(z_fresh)))  # type: ignore[no-any-return]
 
     def _encodings(self, views: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """What the objective compares: the encodings that it wants of each draw of ``views``, projected."""
-        wanted = getattr(self.objective, "wanted", None)
-        draws = wanted(tuple(self.encoders.sets)) if wanted else {0: None}
         z = {}
-        for draw, names in draws.items():
+        for draw, names in self.wanted.items():
             h = encode(self.encoders, self._drawn(views, step, draw), self._encode_rows, names)
             z |= {f"{name}@{draw}" if draw else name: rows for name, rows in h.items()}
         return self.encoders.project(z)
@@ -203,7 +215,9 @@ class ContrastiveModule(pl.LightningModule):
         ranks, rank = (self.trainer.world_size, self.trainer.global_rank) if self._trainer else (1, 0)
         rows = slice(rank * len(first), (rank + 1) * len(first))
         random = generator(self._seed, Stream.AUGMENTATION, step, draw)
-        return self._augmentation(views, Numbers(random, ranks * len(first), rows, first.device))
+        # As for worlds: what is seen must not depend on the precision that it is trained in.
+        with torch.autocast(first.device.type, enabled=False):
+            return self._augmentation(views, Numbers(random, ranks * len(first), rows, first.device))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer, schedule = self._optimizer.build(self, self._max_steps)
@@ -219,6 +233,10 @@ class Projected:
 
     def __call__(self, z: Mapping[str, Tensor], fresh: Mapping[str, Tensor] | None = None) -> Tensor:
         """The scalar; arguments as of the objective."""
-        project = self._module.encoders.project
-        loss: Tensor = self._module.objective(project(z), project(fresh) if fresh is not None else None)
+        loss: Tensor = self._module.objective(
+            self._compared(z), self._compared(fresh) if fresh is not None else None
+        )
         return loss
+
+    def _compared(self, z: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self._module.encoders.project({name: z[name] for name in self._module.wanted[0]})

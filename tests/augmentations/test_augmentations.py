@@ -186,7 +186,9 @@ def test_each_view_has_its_own_and_others_stay():
     [
         (lambda: DropAndNoise(drop=1.5), r"drop=1.5: must be in \[0, 1\]"),
         (lambda: DropAndNoise(noise=-1.0), "noise=-1.0"),
-        (lambda: DropAndNoise()(images(), numbers(8)), r"shape=\(8, 3, 16, 16\)"),
+        (lambda: DropAndNoise()(images(), numbers(8)), r"shape='\(8, 3, 16, 16\)"),
+        (lambda: DropAndNoise()(torch.ones(8, 3).long(), numbers(8)), "int64'"),
+        (lambda: Augment(default="noise"), "default='noise': must be an augmentation"),
         (lambda: ImageAugmentation(area=[0.5, 0.2]), r"area=\[0.5, 0.2\]"),
         (lambda: ImageAugmentation(area=[0.5, 1.2]), "at most 1"),
         (lambda: ImageAugmentation(hue=0.7), "hue=0.7"),

@@ -107,7 +107,7 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path, overrides):
     assert [row.rpartition(",")[0] for row in rows[0]] == [row.rpartition(",")[0] for row in rows[1]]
 
 
-@pytest.mark.parametrize("method", ["comm", "factor_cl"])
+@pytest.mark.parametrize("method", ["comm", "cmc", "factor_cl"])
 def test_two_processes_augment_and_compare_what_one_would(tmp_path, method):
     """Draws, fusions and critics: without BatchNorm, which a CPU has not across processes."""
     overrides = (

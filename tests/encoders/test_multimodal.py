@@ -148,7 +148,7 @@ def test_order_of_steps_is_seen_with_positions_alone():
         (ConvNet([4, 6, 8]), torch.zeros(4, 3, 16, 16, dtype=torch.uint8), 16),
         (ConvNet([4, 6], pooled=True), torch.zeros(4, 1, 8, 8), 1),
         (TorchvisionNet(Trunk.resnet18), torch.zeros(4, 3, 64, 64, dtype=torch.uint8), 4),
-        (TorchvisionNet(Trunk.alexnet), torch.zeros(2, 3, 64, 64, dtype=torch.uint8), 36),
+        (TorchvisionNet(Trunk.alexnet), torch.zeros(2, 3, 96, 96, dtype=torch.uint8), 4),
     ],
     ids=lambda x: type(x).__name__ if not isinstance(x, torch.Tensor) else "",
 )
@@ -225,7 +225,11 @@ def test_the_same_seed_makes_the_same_encoders_and_leaves_the_global_state():
     [
         (lambda: Multimodal(6, fusion=Transformer(heads=4)), "encoding_size=6: must be a multiple of fusion.heads=4"),
         (lambda: Multimodal(8, backbones={"z": Vector()}).build(VIEWS, g()), "encoder.backbones='z': must be views of"),
-        (lambda: Multimodal(8).build({"i": VIEWS["image"]}, g()), r"view 'i': shape=\(6, 3, 16, 16\)"),
+        (lambda: Multimodal(8).build({"i": VIEWS["image"]}, g()), r"view 'i': shape='\(6, 3, 16, 16\), torch.uint8'"),
+        (lambda: Multimodal(8).build({"w": torch.ones(6, 3).long()}, g()), "view 'w': .*int64.* floating"),
+        (lambda: Multimodal(8).build({"a+b": VIEWS["table"]}, g()), r"view='a\+b': must be a name without"),
+        (lambda: Multimodal(8, fusion=Vector()), "fusion=.*: must be a fusion"),
+        (lambda: Multimodal(8, backbone={"a": Vector()}), "backbone=.*: must be a backbone"),
         (lambda: Multimodal(8, ConvNet()).build({"t": VIEWS["table"]}, g()), r"view 't': shape=\(6, 5\)"),
         (lambda: Multimodal(8, ConvNet([4] * 9)).build({"i": VIEWS["image"]}, g()), "fewer for images of 16 pixels"),
         (lambda: Multimodal(8, TorchvisionNet()).build({"i": VIEWS["image"]}, g()), "ConvNet"),

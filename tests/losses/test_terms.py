@@ -168,6 +168,16 @@ def test_what_terms_stand_for():
     assert parts("a+b@1") == ("a", "b")
 
 
+def test_the_order_of_modalities_is_the_encoders_whichever_encodings_are_there():
+    terms = [Term("x2@1", "all@2"), Term("x2", "all@1")]
+    loss = Contrastive(similarity=Similarity.cosine, terms=terms).build()
+    wanted = loss.wanted(("x1", "x2", "x1+x2"))
+    assert wanted == {0: ("x2",), 1: ("x2", "x1+x2"), 2: ("x1+x2",)}
+    z = encodings(("x1", "x2"))
+    names = [f"{name}@{draw}" if draw else name for draw, part in wanted.items() for name in part]
+    assert torch.isfinite(loss({name: z[name] for name in names}))
+
+
 def test_weights_and_options_of_a_term():
     z = encodings(("x1", "x2"))
     terms = [

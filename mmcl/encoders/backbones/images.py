@@ -137,7 +137,7 @@ class TorchvisionNet:
             body = torchvision.models.alexnet(weights=None)
             if channels != 3:
                 body.features[0] = nn.Conv2d(channels, 64, kernel_size=11, stride=4, padding=2)
-            net = nn.Sequential(Pixels(sample), body.features, nn.AdaptiveAvgPool2d((6, 6)))
+            net = nn.Sequential(Pixels(sample), body.features)
         else:
             resnet = torchvision.models.resnet18(weights=None, norm_layer=self.norm.layer)
             if channels != 3:

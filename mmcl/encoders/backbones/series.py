@@ -48,7 +48,6 @@ class SeriesTransformer:
         blocks: >= 1.
         heads: of attention, >= 1; must divide the encoding size.
         width: of the blocks' MLP, >= 1.
-        dropout: in [0, 1).
         positions: whether steps know their place, by sines and cosines. As released they do not: the order of words is
             not seen.
     """
@@ -56,13 +55,11 @@ class SeriesTransformer:
     blocks: int = 5
     heads: int = 5
     width: int = 2048
-    dropout: float = 0.0
     positions: bool = False
 
     def __post_init__(self) -> None:
         for name in ("blocks", "heads", "width"):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
 
     def build(self, sample: Tensor, size: int) -> nn.Module:
         """For a sample ``(n, T, d + 1)``. Raises ``ValueError`` for another shape, or a size that heads do not
@@ -86,7 +83,7 @@ class SeriesTransformerNet(nn.Module):
         self.positions = spec.positions
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                size, spec.heads, spec.width, dropout=spec.dropout, batch_first=True, norm_first=True
+                size, spec.heads, spec.width, dropout=0.0, batch_first=True, norm_first=True
             )
             for _ in range(spec.blocks)
         )
@@ -101,7 +98,7 @@ class SeriesTransformerNet(nn.Module):
         seen = there | ((~there).all(dim=1, keepdim=True) & (torch.arange(x.shape[1], device=x.device) == 0))
         for block in self.blocks:
             h = block(h, src_key_padding_mask=~seen)
-        return Tokens(self.norm(h), seen)
+        return Tokens(self.norm(h), there)
 
 
 def line_positions(steps: int, size: int) -> Tensor:

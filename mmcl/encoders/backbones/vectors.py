@@ -12,6 +12,12 @@ from mmcl.encoders.mlp import mlp
 from mmcl.encoders.tokens import Tokens, split_series
 
 
+def check_numbers(sample: Tensor, dimensions: int, allowed: str) -> None:
+    """Raise ``ValueError`` unless ``sample`` has so many dimensions and is floating: no words, no pixels."""
+    good = sample.ndim == dimensions and sample.is_floating_point()
+    require(good, "shape", f"{tuple(sample.shape)}, {sample.dtype}", f"{allowed}, floating")
+
+
 @dataclass(frozen=True)
 class Vector:
     """An MLP with ReLU from ``(B, d)`` to one token.
@@ -29,7 +35,7 @@ class Vector:
 
     def build(self, sample: Tensor, size: int) -> nn.Module:
         """For a sample ``(n, d)``; tokens of ``size``. Raises ``ValueError`` for another shape."""
-        require(sample.ndim == 2, "shape", tuple(sample.shape), "(rows, features) for a vector's backbone")
+        check_numbers(sample, 2, "(rows, features) for a vector's backbone")
         return VectorNet(mlp([sample.shape[1], *self.widths, size], slope=0.0, bound=None))
 
 
@@ -64,7 +70,7 @@ class Table:
 
     def build(self, sample: Tensor, size: int) -> nn.Module:
         """For a sample ``(n, d)``; tokens of ``size``. Raises ``ValueError`` for another shape."""
-        require(sample.ndim == 2, "shape", tuple(sample.shape), "(rows, features) for a table's backbone")
+        check_numbers(sample, 2, "(rows, features) for a table's backbone")
         sizes = [sample.shape[1], *self.widths]
         return TableNet(mlp(sizes, slope=0.0, bound=None) if self.widths else nn.Identity(), sizes[-1], size)
 
@@ -96,12 +102,7 @@ class Features:
 
     def build(self, sample: Tensor, size: int) -> nn.Module:
         """For a sample of them. Raises ``ValueError`` for another shape, or width without ``linear``."""
-        require(
-            sample.ndim in (2, 3),
-            "shape",
-            tuple(sample.shape),
-            "(rows, features) or (rows, tokens, features + 1)",
-        )
+        check_numbers(sample, min(max(sample.ndim, 2), 3), "(rows, features) or (rows, tokens, features + 1)")
         width = sample.shape[-1] - (sample.ndim == 3)
         require(
             self.linear or width == size,

@@ -1,0 +1,37 @@
+"""Every method makes its encoders and its first loss in every experiment that it is for."""
+
+import pytest
+import torch
+
+from mmcl.config.compose import CONF, compose_one
+from mmcl.config.schema import validate_train
+from mmcl.experiment import make_module
+from mmcl.random import Stream, generator
+
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+SMALL = {
+    "trifeature": ["data.levels=3"],
+    "trifeature_images": ["data.levels=3", "data.size=32"],
+    "digit_pairs": [],
+}
+
+
+def test_all_experiments_are_here():
+    assert set(SMALL) == {path.stem for path in (CONF / "experiment" / "comm").glob("*.yaml")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("experiment", SMALL)
+def test_a_method_takes_its_first_step(experiment, method):
+    config = validate_train(
+        compose_one("train", [f"experiment=comm/{experiment}", f"method={method}", *SMALL[experiment]])
+    )
+    assert config.run.method == method
+    world = config.data.draw(generator(0, Stream.WORLD))
+    module = make_module(config, world)
+    loss = module.loss(world.sample(16, generator(0, Stream.TRAIN, 0)), None, 0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    # Several processes would wait for a gradient that never comes.
+    assert [name for name, p in module.named_parameters() if p.grad is None] == []
