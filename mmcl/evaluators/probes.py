@@ -223,9 +223,8 @@ class Probe(Predictor):
     held out; where no class has two for it, the strongest penalty is taken (and all epochs). A constant representation
     predicts the classes' frequencies.
 
-    What chooses is drawn by sample: where a world makes its samples of fewer pictures, as pairs of them, a part of the fit
-    split shares pictures with the rest, and weak penalties and late epochs look better there than on other pictures. The
-    test split is not touched by that.
+    What chooses is drawn by sample. Where samples are pairs of fewer pictures, that part shares pictures with the rest,
+    and weak penalties and late epochs look better there than on other pictures; the test split is not touched by that.
 
     Args:
         n_fit, n_test, interventions: see :class:`~mmcl.evaluators.base.Predictor`.
