@@ -16,12 +16,12 @@ class WordMask:
 
     Args:
         probability: of each word, in [0, 1].
-        unknown: the unknown word's number.
+        unknown: the unknown word's number; vocabularies begin with padding, the end of a text, and it.
         special: words below this number stay: padding, the end of a text, the unknown word.
     """
 
     probability: float = 0.15
-    unknown: int = 1
+    unknown: int = 2
     special: int = 3
 
     def __post_init__(self) -> None:

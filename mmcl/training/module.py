@@ -19,6 +19,10 @@ from mmcl.training.optimizers import OptimizerSpec
 from mmcl.worlds import Batch
 
 
+WITHOUT = "encoder.norm=frozen, group; of encoder=multimodal encoder.backbone.norm"
+"""Where a config says that a layer normalises without the batch's statistics."""
+
+
 class DivergedError(RuntimeError):
     """The training loss is not a number any more."""
 
@@ -77,7 +81,7 @@ def check_rows_are_independent(encoders: nn.Module, rows: int) -> None:
     if layer := batch_statistics(encoders, heads=False):
         raise ValueError(
             f"trainer.encode_rows={rows}: {layer} would take its statistics from parts of the batch; set "
-            "trainer.encode_rows=null, or an encoder without statistics of the batch (its norm=frozen or group)"
+            f"trainer.encode_rows=null, or an encoder without statistics of the batch ({WITHOUT})"
         )
 
 
@@ -91,7 +95,7 @@ def check_processes(encoders: nn.Module, processes: int, device: str) -> None:
     if processes > 1 and device == "cpu" and layer:
         raise ValueError(
             f"trainer.devices={processes}: on a CPU {layer} would take its statistics from the rows of one process; "
-            "use one, or an encoder without statistics of the batch (its norm=frozen or group, head.batch_norm=false)"
+            f"use one, or an encoder without statistics of the batch ({WITHOUT}, encoder.head.batch_norm=false)"
         )
 
 
