@@ -18,6 +18,11 @@ def require(condition: bool, name: str, value: Any, allowed: str) -> None:
         raise ValueError(f"{name}={value!r}: must be {allowed}")
 
 
+def require_share(name: str, value: float) -> None:
+    """Raise ``ValueError`` that names the field unless ``value``, a share or probability, is in [0, 1]."""
+    require(0 <= value <= 1, name, value, "in [0, 1]")
+
+
 def require_view_names(names: Iterable[str]) -> None:
     """Raise ``ValueError`` for a view's name that would mean something else among encodings: ``x1+x2``, ``x1@1``."""
     for name in names:

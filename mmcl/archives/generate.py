@@ -23,7 +23,7 @@ from PIL import Image
 
 from mmcl.archives.layout import MANIFEST, SPLITS, Kind, Layout
 from mmcl.archives.verify import digest, is_whole, sums
-from mmcl.checks import require, require_choice
+from mmcl.checks import require, require_choice, require_share
 from mmcl.errors import UserError
 from mmcl.records.files import csv_bytes, write_bytes, write_json
 from mmcl.rendering import HueMode, ImagePairs, ImageText, describe
@@ -86,7 +86,7 @@ class Recipe:
         require(self.size >= 8, "size", self.size, ">= 8")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         require(self.samples >= 1, "samples", self.samples, ">= 1")
-        require(0 <= self.style_change_prob <= 1, "style_change_prob", self.style_change_prob, "in [0, 1]")
+        require_share("style_change_prob", self.style_change_prob)
 
     @property
     def law(self) -> ImageText | ImagePairs:

@@ -50,11 +50,6 @@ Change = Callable[[Tensor, Numbers], Tensor]
 """``(n, ...) -> (n, ...)``: changes each row by itself, and not its argument."""
 
 
-def random_share(name: str, value: float) -> None:
-    """Raise ``ValueError`` unless ``value`` is a probability or share, in [0, 1]."""
-    require(0 <= value <= 1, name, value, "in [0, 1]")
-
-
 @dataclass(frozen=True)
 class Augment:
     """Config of the augmentation of every view.

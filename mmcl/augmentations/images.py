@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as vision
 
-from mmcl.augmentations.base import Numbers, random_share
-from mmcl.checks import require
+from mmcl.augmentations.base import Numbers
+from mmcl.checks import require, require_share
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ImageAugmentation:
             )
         require(self.area[1] <= 1, "area", self.area, "at most 1")
         for name in ("flip", "jitter", "grayscale", "blur"):
-            random_share(name, getattr(self, name))
+            require_share(name, getattr(self, name))
         for name in ("brightness", "contrast", "saturation"):
             require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), ">= 0 and finite")
         require(0 <= self.hue <= 0.5, "hue", self.hue, "in [0, 0.5]")

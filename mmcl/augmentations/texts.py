@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mmcl.augmentations.base import Numbers, random_share
-from mmcl.checks import require
+from mmcl.augmentations.base import Numbers
+from mmcl.checks import require, require_share
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class WordMask:
     special: int = 3
 
     def __post_init__(self) -> None:
-        random_share("probability", self.probability)
+        require_share("probability", self.probability)
         for name in ("unknown", "special"):
             require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
 

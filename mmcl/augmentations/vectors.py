@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmcl.augmentations.base import Numbers, random_share
-from mmcl.checks import require
+from mmcl.augmentations.base import Numbers
+from mmcl.checks import require, require_share
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class DropAndNoise:
 
     def __post_init__(self) -> None:
         for name in ("drop", "drop_probability", "noise_probability"):
-            random_share(name, getattr(self, name))
+            require_share(name, getattr(self, name))
         require(0 <= self.noise < math.inf, "noise", self.noise, ">= 0 and finite")
 
     def __call__(self, x: Tensor, numbers: Numbers) -> Tensor:
@@ -48,8 +48,8 @@ class DropAndNoise:
         series = x.ndim == 3
         values, there = (x[..., :-1], x[..., -1:]) if series else (x, torch.ones_like(x[:, :1]))
         wide = (1,) * (x.ndim - 1)
-        share = numbers.uniform(*wide) if self.drop_up_to else numbers.uniform(*wide).fill_(1.0)
-        share = self.drop * share * numbers.chance(self.drop_probability, *wide)
+        up_to = numbers.uniform(*wide)  # drawn either way, so that the choice moves no other number
+        share = self.drop * (up_to if self.drop_up_to else 1.0) * numbers.chance(self.drop_probability, *wide)
         dropped = numbers.uniform(x.shape[1], *wide[1:]) < share
         scale = self.noise * numbers.chance(self.noise_probability, *wide)
         values = values.masked_fill(dropped, 0.0) + scale * numbers.normal(*values.shape[1:]) * there

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mmcl.checks import require
-from mmcl.config.targets import plain, structured, to_spec, unknown_key
+from mmcl.config.targets import MANY, plain, structured, to_spec, unknown_key
 from mmcl.errors import UserError
 from mmcl.records.keys import foreign_callbacks, run_key
 
@@ -23,9 +23,6 @@ SINGLE = ("data", "encoder", "loss", "optimizer", "trainer")
 
 OPTIONAL = ("augmentation",)
 """Groups of which a run has one or none; without one, its config does not speak of it."""
-
-MANY = ("evaluator", "callbacks", "logger")
-"""Groups of which a run has any number, by name."""
 
 
 @dataclass(frozen=True)

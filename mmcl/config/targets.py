@@ -35,6 +35,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 """What a ``_target_`` may begin with, for each group. A config, perhaps somebody else's, must not run just any code."""
 
 
+MANY = ("evaluator", "callbacks", "logger")
+"""Groups of which a run has any number, by name."""
+
+
 def resolve_target(target: Any, key: str) -> type:
     """The class that ``_target_`` names.
 
@@ -87,7 +91,7 @@ def to_spec(node: Any, key: str) -> Any:
     if not isinstance(node, Mapping | DictConfig) or "_target_" not in node:
         group, _, name = key.partition(".")
         remedy = f"name its class: {key}._target_=..."
-        if not name or group in ("evaluator", "callbacks", "logger"):
+        if not name or group in MANY:
             choice = f"{group}=[{name}]" if name else f"{group}=NAME"
             remedy = f"choose a config, such as {choice}, or name its class"
         raise UserError(f"{key}: has no _target_; {remedy}")
@@ -144,10 +148,7 @@ def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:
     values = {name: value for name, value in values.items() if name not in parts}
     try:
         schema = _writable(OmegaConf.structured(cls))
-    except (
-        OmegaConfBaseException,
-        ValueError,
-    ) as error:  # a class that is no config, such as one that holds tensors
+    except (OmegaConfBaseException, ValueError) as error:  # such as a class that holds tensors
         raise UserError(f"{key}: {cls.__name__} is no config class ({str(error).splitlines()[0]})") from None
     try:
         merged = OmegaConf.merge(schema, OmegaConf.create(values))

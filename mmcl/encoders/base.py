@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class Encoders(nn.Module):
         self.shared = shared
         # A shared encoder is stored once, so that its weights stand once in a state_dict.
         self.encoders = nn.ModuleDict({"shared": modules[self.names[0]]} if shared else dict(modules))
-        self.project = Heads({}, shared=False)
+        self.project = Heads()
 
     @property
     def sets(self) -> dict[str, tuple[str, ...]]:
@@ -42,6 +43,15 @@ class Encoders(nn.Module):
             for name in self.names
             if wanted is None or name in wanted
         }
+
+
+@contextmanager
+def seeded(generator: torch.Generator) -> Iterator[None]:
+    """Within, torch's default initialisers are seeded by ``generator``; the global random state is left as it was."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def build_encoders(
@@ -67,9 +77,7 @@ def build_encoders(
         raise ValueError(
             f"encoder.shared=true: needs views of one size, got {sizes}; use encoder.shared=false"
         )
-    seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(generator):
         if shared:
             modules = dict.fromkeys(views, make(torch.cat(list(views.values()))))
         else:

@@ -36,7 +36,7 @@ class Head:
         Raises ``ValueError`` where one head is to serve encodings of different sizes.
         """
         if not self.widths:
-            return Heads({}, shared=False)
+            return Heads()
         if self.shared:
             require(
                 len(set(sizes.values())) == 1,
@@ -45,7 +45,7 @@ class Head:
                 f"false for encodings of sizes {dict(sizes)}",
             )
             return Heads({"shared": self._net(next(iter(sizes.values())))}, shared=True)
-        return Heads({name: self._net(size) for name, size in sizes.items()}, shared=False)
+        return Heads({name: self._net(size) for name, size in sizes.items()})
 
     def _net(self, size: int) -> nn.Sequential:
         layers: list[nn.Module] = []
@@ -66,23 +66,19 @@ class Heads(nn.Module):
         shared: whether one serves all.
     """
 
-    def __init__(self, heads: Mapping[str, nn.Module], *, shared: bool) -> None:
+    def __init__(self, heads: Mapping[str, nn.Module] | None = None, *, shared: bool = False) -> None:
         super().__init__()
-        # (a module's name must not have a dot)
-        self.heads = nn.ModuleDict({name.replace(".", "_"): head for name, head in heads.items()})
-        self.names = tuple(heads)
+        self.heads = nn.ModuleDict(dict(heads or {}))
         self.shared = shared
 
     def keep(self, names: Container[str]) -> None:
         """Forget the heads of all other encodings, where each has its own."""
         if not self.shared:
-            kept = {name.replace(".", "_") for name in self.names if name in names}
-            self.heads = nn.ModuleDict({name: head for name, head in self.heads.items() if name in kept})
+            self.heads = nn.ModuleDict({name: head for name, head in self.heads.items() if name in names})
 
     def forward(self, z: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if not self.heads:
             return dict(z)
         return {
-            name: self.heads["shared" if self.shared else name.partition("@")[0].replace(".", "_")](h)
-            for name, h in z.items()
+            name: self.heads["shared" if self.shared else name.partition("@")[0]](h) for name, h in z.items()
         }

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mmcl.checks import require
+from mmcl.checks import require, require_share
 from mmcl.encoders.base import Encoders, build_encoders
 from mmcl.encoders.whiten import Whiten
 
@@ -79,7 +79,7 @@ class MLP:
             list(self.widths),
             "a non-empty list of widths >= 1",
         )
-        require(0 <= self.slope <= 1, "slope", self.slope, "in [0, 1]")
+        require_share("slope", self.slope)
         require(
             self.bound is None or 0 < self.bound < math.inf, "bound", self.bound, "> 0 and finite, or null"
         )

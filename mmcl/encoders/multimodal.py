@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmcl.checks import require, require_view_names
 from mmcl.encoders.backbones import Vector
+from mmcl.encoders.base import seeded
 from mmcl.encoders.fusion import Transformer
 from mmcl.encoders.heads import Head, Heads
 from mmcl.encoders.tokens import Tokens
@@ -61,9 +62,7 @@ class Multimodal:
         """
         for name in self.backbones:
             require(name in views, "encoder.backbones", name, f"views of the data: {', '.join(views)}")
-        seed = int(torch.randint(2**62, (), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(generator):
             backbones = {}
             for name, sample in views.items():
                 try:
@@ -73,7 +72,7 @@ class Multimodal:
                 except ValueError as error:
                     raise ValueError(f"view {name!r}: {error}") from None
             fusion = self.fusion.build(tuple(views), self.encoding_size)
-            encoders = MultimodalEncoders(backbones, fusion, Heads({}, shared=False))
+            encoders = MultimodalEncoders(backbones, fusion, Heads())
             with torch.no_grad():
                 found = encoders.eval()({name: x[:2] for name, x in views.items()})
             encoders.project = self.head.build({name: h.shape[1] for name, h in found.items()})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,18 @@ class Tokens:
             for part in parts
         ]
         return Tokens(values, torch.cat(there, dim=1))
+
+
+class NumberTokens(nn.Module):
+    """A token ``w_k x_k + b_k`` for each of so many numbers x_k: ``(B, numbers) -> Tokens (B, numbers, size)``."""
+
+    def __init__(self, numbers: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(numbers, size) / size**0.5)
+        self.bias = nn.Parameter(torch.zeros(numbers, size))
+
+    def forward(self, x: Tensor) -> Tokens:
+        return Tokens(x[..., None] * self.weight + self.bias)
 
 
 def split_series(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -21,7 +22,7 @@ from mmcl.evaluators.base import (
     reference_inputs,
     standardiser,
 )
-from mmcl.evaluators.networks import Networks, train
+from mmcl.evaluators.networks import ROWS, Networks, train
 from mmcl.evaluators.scores import auroc, balanced_accuracy, information_bits
 from mmcl.evaluators.softmax_regression import TOLERANCE, Problems, Solutions, solve
 
@@ -46,9 +47,6 @@ LEARNING_RATE = 1e-2
 
 VALUES = 2**25
 """Logits at a time, memory only: 268 MB."""
-
-ROWS = 4096
-"""Samples that are predicted at a time, memory only."""
 
 Inputs = tuple[Tensor, ...]
 """One representation ``(N, D)``, or the two whose products are taken."""
@@ -430,18 +428,16 @@ class Probe(Predictor):
         judged = labels.weights(labels.held, self.class_weighted)
         # The first that is the best: the strongest penalty; all epochs where nothing is held out.
         best = [(math.inf, penalties[0], self.epochs)] * len(labels)
-        trained = train(
-            x,
-            labels.target.T[component],
-            unknown[component],
-            self.hidden_size,
-            self.epochs,
-            self.probe_seed,
-            LEARNING_RATE,
-            weight.T[component].float() * len(x),
-            torch.tensor(penalties, device=x.device).repeat(len(labels)),
+        epochs = partial(
+            train, x, hidden=self.hidden_size, epochs=self.epochs, seed=self.probe_seed, rate=LEARNING_RATE
         )
-        for epoch, networks in enumerate(trained, 1):
+        tried = epochs(
+            target=labels.target.T[component],
+            unknown=unknown[component],
+            weight=weight.T[component].float() * len(x),
+            penalty=torch.tensor(penalties, device=x.device).repeat(len(labels)),
+        )
+        for epoch, networks in enumerate(tried, 1):
             for j, i in enumerate(component.tolist()):
                 rows = labels.held[:, i]
                 if bool(rows.any()):
@@ -451,20 +447,13 @@ class Probe(Predictor):
                     best[i] = min(best[i], (loss, penalties[j % len(penalties)], epoch), key=lambda b: b[0])
         weight = labels.weights(torch.ones_like(labels.held), self.class_weighted)
         chosen: dict[int, Networks] = {}
-        for epoch, networks in enumerate(
-            train(
-                x,
-                labels.target.T,
-                unknown,
-                self.hidden_size,
-                self.epochs,
-                self.probe_seed,
-                LEARNING_RATE,
-                weight.T.float() * len(x),
-                torch.tensor([penalty for _, penalty, _ in best], device=x.device),
-            ),
-            1,
-        ):
+        whole = epochs(
+            target=labels.target.T,
+            unknown=unknown,
+            weight=weight.T.float() * len(x),
+            penalty=torch.tensor([penalty for _, penalty, _ in best], device=x.device),
+        )
+        for epoch, networks in enumerate(whole, 1):
             chosen |= {i: networks.part([i]) for i, (_, _, stop) in enumerate(best) if stop == epoch}
             if len(chosen) == len(labels):
                 break

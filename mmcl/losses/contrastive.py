@@ -33,7 +33,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from mmcl.checks import require
+from mmcl.checks import require, require_share
 from mmcl.losses.inputs import (
     check_encodings,
     check_matrix,
@@ -43,7 +43,7 @@ from mmcl.losses.inputs import (
 from mmcl.losses.options import Negatives, as_member, require_positive
 from mmcl.losses.pairs import logsumexps
 from mmcl.losses.similarity import Similarity, paired_similarity
-from mmcl.losses.terms import Term, contrasts, draws, is_single, total_weight
+from mmcl.losses.terms import Term, contrasts, draws, is_single
 
 
 class Reduction(Enum):
@@ -266,7 +266,7 @@ def contrastive_loss(
         )
         for pair in pairs
     ]
-    return torch.stack(losses).sum() / total_weight(pairs)
+    return torch.stack(losses).sum() / math.fsum(pair.weight for pair in pairs)
 
 
 def mean_squared_norm(z: Mapping[str, Tensor]) -> Tensor:
@@ -359,8 +359,7 @@ class Contrastive:
             ("normaliser", Normaliser),
         ):
             object.__setattr__(self, name, as_member(members, name, getattr(self, name)))
-        ramp = self.alignment_ramp
-        require(0 <= ramp <= 1, "alignment_ramp", ramp, "in [0, 1]")
+        require_share("alignment_ramp", self.alignment_ramp)
         for name in ("lp_exponent", "temperature", "temperature_min", "temperature_max", "alignment_weight"):
             require_positive(name, getattr(self, name))
         require_weights(self.weight_second_given_first, self.weight_first_given_second)

@@ -7,7 +7,6 @@ so that one preset serves any number of modalities, whatever their names.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -154,8 +153,3 @@ def _pairs(term: Term, modalities: Sequence[str]) -> list[tuple[str, str]]:
         (called(m if left == EACH else left, at_left), called(m if right == EACH else right, at_right))
         for m in modalities
     ]
-
-
-def total_weight(pairs: Iterable[Contrast]) -> float:
-    """The sum of the weights, by which a weighted mean is divided."""
-    return math.fsum(pair.weight for pair in pairs)

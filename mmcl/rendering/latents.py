@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmcl.checks import require, require_choice
+from mmcl.checks import require, require_choice, require_share
 from mmcl.rendering.colours import PALETTES, colour_names, named_colour
 from mmcl.rendering.text import PHRASINGS, SHAPE_WORDS
 
@@ -110,7 +110,7 @@ class ImagePairs:
     views = ("image1", "image2")
 
     def __post_init__(self) -> None:
-        require(0 <= self.style_change_prob <= 1, "style_change_prob", self.style_change_prob, "in [0, 1]")
+        require_share("style_change_prob", self.style_change_prob)
 
     def draw(self, rng: np.random.Generator) -> dict[str, Factors]:
         """View -> the factors of one pair. All draws are made whatever the fields say."""

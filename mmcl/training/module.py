@@ -18,7 +18,6 @@ from mmcl.random import Stream, generator
 from mmcl.training.optimizers import OptimizerSpec
 from mmcl.worlds import Batch
 
-
 WITHOUT = "encoder.norm=frozen, group; of encoder=multimodal encoder.backbone.norm"
 """Where a config says that a layer normalises without the batch's statistics."""
 
@@ -99,6 +98,15 @@ def check_processes(encoders: nn.Module, processes: int, device: str) -> None:
         )
 
 
+def wanted_encodings(
+    encoders: Encoders | MultimodalEncoders, objective: nn.Module
+) -> dict[int, tuple[str, ...]]:
+    """Draw of the samples -> the encodings that the objective compares; if it does not say: all single ones."""
+    if hasattr(objective, "wanted"):
+        return objective.wanted(tuple(encoders.sets))  # type: ignore[no-any-return, operator]
+    return {0: tuple(name for name, of in encoders.sets.items() if len(of) == 1)}
+
+
 class ContrastiveModule(pl.LightningModule):
     """Encodes the views of a batch and minimises the objective of their encodings.
 
@@ -140,15 +148,9 @@ class ContrastiveModule(pl.LightningModule):
         self._gradient_clip_val = gradient_clip_val
         self._augmentation = augmentation
         self._seed = seed
+        self.wanted = wanted_encodings(encoders, objective)
         # Several processes would wait for the gradients of a head that nothing is compared by.
         encoders.project.keep({name for names in self.wanted.values() for name in names})
-
-    @property
-    def wanted(self) -> dict[int, tuple[str, ...]]:
-        """Draw of the samples -> the encodings that the objective compares; if it does not say: all single ones."""
-        sets = self.encoders.sets
-        ask = getattr(self.objective, "wanted", None)
-        return ask(tuple(sets)) if ask else {0: tuple(name for name, of in sets.items() if len(of) == 1)}
 
     def on_fit_start(self) -> None:
         check_processes(self.encoders, self.trainer.world_size, self.trainer.strategy.root_device.type)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from mmcl.checks import require
+from mmcl.checks import require, require_share
 from mmcl.training.muon import StackedMuon
 
 
@@ -44,7 +44,7 @@ class Schedule:
     decay_fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        require(0 <= self.warmup <= 1, "schedule.warmup", self.warmup, "in [0, 1]")
+        require_share("schedule.warmup", self.warmup)
         require(0 < self.decay_fraction <= 1, "schedule.decay_fraction", self.decay_fraction, "in (0, 1]")
 
     def factor(self, step: int, max_steps: int) -> float:

@@ -53,11 +53,6 @@ def require_mixing(model: Mixing) -> None:
     require_whole("condition_draws", model.condition_draws, 1)
 
 
-def require_share(name: str, value: float) -> None:
-    """Raise ``ValueError`` that names the field unless ``value`` is in [0, 1]."""
-    require(0 <= value <= 1, name, value, "in [0, 1]")
-
-
 def require_part(name: str) -> None:
     """Raise ``ValueError`` unless there is a part of this name."""
     require_choice("part", name, PARTS)

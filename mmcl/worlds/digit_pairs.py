@@ -10,14 +10,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mmcl.checks import require
+from mmcl.checks import require, require_share
 from mmcl.worlds.base import Batch, FactorRole
 from mmcl.worlds.checks import (
     require_cpu,
     require_part,
     require_permutations,
     require_sample,
-    require_share,
     require_state,
 )
 from mmcl.worlds.laws import biased, labelled

@@ -10,7 +10,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from mmcl.checks import require, require_choice
+from mmcl.checks import require, require_choice, require_share
 from mmcl.worlds.base import INTERVENTIONS, Batch, FactorRole
 from mmcl.worlds.checks import is_whole, require_cpu, require_mixing, require_whole
 from mmcl.worlds.classes import ClassValues, class_table
@@ -134,7 +134,7 @@ class LatentVariableModel:
                 f"1.0 with {classes_name}={classes} (a discrete block)",
             )
         prob = self.style_change_prob
-        require(0 <= prob <= 1, "style_change_prob", prob, "in [0, 1]")
+        require_share("style_change_prob", prob)
         _require_member("process", self.process, Process)
 
     def _check_dependence(self) -> None:

@@ -9,7 +9,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from mmcl.checks import require
+from mmcl.checks import require, require_share
 from mmcl.worlds.base import Batch, FactorRole
 from mmcl.worlds.checks import (
     is_whole,
@@ -17,7 +17,6 @@ from mmcl.worlds.checks import (
     require_part,
     require_permutations,
     require_sample,
-    require_share,
     require_state,
     require_whole,
 )

@@ -17,7 +17,8 @@ from mmcl.encoders.backbones import (
     TorchvisionNet,
     Vector,
 )
-from mmcl.encoders.backbones.images import Trunk, sine_positions
+from mmcl.encoders.backbones.images import Trunk
+from mmcl.encoders.backbones.positions import sine_positions
 from mmcl.encoders.norms import Norm
 from mmcl.encoders.tokens import Tokens, split_series
 

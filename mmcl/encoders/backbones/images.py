@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
@@ -12,25 +11,10 @@ import torchvision
 from torch import Tensor, nn
 
 from mmcl.checks import require
+from mmcl.encoders.backbones.positions import sine_positions
 from mmcl.encoders.images import Pixels, to_channels_last
 from mmcl.encoders.norms import Norm, freeze_statistics
 from mmcl.encoders.tokens import Tokens
-
-
-def sine_positions(height: int, width: int, size: int) -> Tensor:
-    """Fixed positions in the plane, ``(height * width, size)``: sines and cosines of x in one half, of y in the other.
-
-    At frequencies ``10000^(-k / (size / 4))`` for k = 0, ..., size / 4 - 1 (Vaswani et al., 2017, in two dimensions).
-    Raises ``ValueError`` for a size that is no multiple of 4.
-
-    >>> sine_positions(2, 3, 8).shape
-    torch.Size([6, 8])
-    """
-    require(size % 4 == 0, "encoding_size", size, "a multiple of 4 for tokens that know their place")
-    frequencies = torch.exp(-math.log(10_000) * torch.arange(size // 4) / (size // 4))
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    parts = [f(at.flatten()[:, None] * frequencies) for at in (x, y) for f in (torch.sin, torch.cos)]
-    return torch.cat(parts, dim=1)
 
 
 class MapTokens(nn.Module):

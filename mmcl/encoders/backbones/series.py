@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.checks import require
-from mmcl.encoders.tokens import Tokens, split_series
+from mmcl.encoders.backbones.positions import line_positions
+from mmcl.encoders.tokens import NumberTokens, Tokens, split_series
 
 
 def check_series(sample: Tensor) -> int:
@@ -101,17 +102,6 @@ class SeriesTransformerNet(nn.Module):
         return Tokens(self.norm(h), there)
 
 
-def line_positions(steps: int, size: int) -> Tensor:
-    """Fixed positions along a line, ``(steps, size)``: sines and cosines (Vaswani et al., 2017).
-
-    >>> line_positions(4, 6).shape
-    torch.Size([4, 6])
-    """
-    frequencies = torch.exp(-torch.log(torch.tensor(10_000.0)) * torch.arange(size // 2) / (size // 2))
-    angles = torch.arange(steps)[:, None] * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
 @dataclass(frozen=True)
 class CausalConvolutions:
     """Convolutions over time that see no later step, each halving the steps (Vision&Touch's of 32 steps of forces).
@@ -155,10 +145,9 @@ class CausalNet(nn.Module):
         for n_in, n_out in pairwise(widths):
             layers += [nn.Conv1d(n_in, n_out, kernel_size=2, stride=2), nn.LeakyReLU(0.1, inplace=True)]
         self.net = nn.Sequential(*layers)
-        self.weight = nn.Parameter(torch.randn(spec.channels, size) / size**0.5)
-        self.bias = nn.Parameter(torch.zeros(spec.channels, size))
+        self.tokens = NumberTokens(spec.channels, size)
 
     def forward(self, x: Tensor) -> Tokens:
         values, there = split_series(x)
-        found = self.net((values * there[..., None]).transpose(1, 2))[..., 0]
-        return Tokens(found[..., None] * self.weight + self.bias)
+        tokens: Tokens = self.tokens(self.net((values * there[..., None]).transpose(1, 2))[..., 0])
+        return tokens

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from mmcl.checks import require
 from mmcl.encoders.mlp import mlp
-from mmcl.encoders.tokens import Tokens, split_series
+from mmcl.encoders.tokens import NumberTokens, Tokens, split_series
 
 
 def check_numbers(sample: Tensor, dimensions: int, allowed: str) -> None:
@@ -72,20 +71,8 @@ class Table:
         """For a sample ``(n, d)``; tokens of ``size``. Raises ``ValueError`` for another shape."""
         check_numbers(sample, 2, "(rows, features) for a table's backbone")
         sizes = [sample.shape[1], *self.widths]
-        return TableNet(mlp(sizes, slope=0.0, bound=None) if self.widths else nn.Identity(), sizes[-1], size)
-
-
-class TableNet(nn.Module):
-    """``(B, d) -> Tokens (B, features, size)``."""
-
-    def __init__(self, net: nn.Module, features: int, size: int) -> None:
-        super().__init__()
-        self.net = net
-        self.weight = nn.Parameter(torch.randn(features, size) / size**0.5)
-        self.bias = nn.Parameter(torch.zeros(features, size))
-
-    def forward(self, x: Tensor) -> Tokens:
-        return Tokens(self.net(x)[..., None] * self.weight + self.bias)
+        net = mlp(sizes, slope=0.0, bound=None) if self.widths else nn.Identity()
+        return nn.Sequential(net, NumberTokens(sizes[-1], size))
 
 
 @dataclass(frozen=True)
