@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -68,6 +69,15 @@ def slurm(tmp_path_factory) -> Iterator[dict[str, str]]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _no_job_is_left(slurm) -> Iterator[None]:
+    """A test that fails leaves its jobs in the queue, where the next one would find them."""
+    yield
+    subprocess.run(["scancel", "--user", getpass.getuser()], env=slurm, capture_output=True, check=False)
+    queue = Queue(slurm)
+    until("the queue is empty", lambda: not queue("squeue", "-h"), seconds=60)
+
+
 def until(what: str, condition: Callable[[], object], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -83,16 +93,21 @@ class Queue:
 
     def __call__(self, *command: str) -> str:
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=True, timeout=60
+            command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
         )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
         return done.stdout
 
     def states(self) -> dict[int, tuple[str, str]]:
-        """Task of the array -> (its job's id, its state)."""
+        """Task of the array -> (its job's name, its state).
+
+        The name is ``12_3``, not the number that ``squeue`` also gives each task: one task's number is the array's
+        own, and by that SLURM would change, or fail to change, all of them.
+        """
         found = {}
-        for line in self("squeue", "-h", "-r", "-p", "low", "-o", "%i %A %T").splitlines():
-            name, job, state = line.split()
-            found[int(name.partition("_")[2] or 0)] = (job, state)
+        for line in self("squeue", "-h", "-r", "-p", "low", "-o", "%i %T").splitlines():
+            name, state = line.split()
+            found[int(name.partition("_")[2] or 0)] = (name, state)
         return found
 
     def hasten(self) -> None:
@@ -101,7 +116,7 @@ class Queue:
         A node knows a job that was taken off it by the second: started again within the same one, the new job is taken
         for the old, is refused, and ends as FAILED.
         """
-        for line in self("squeue", "-h", "-r", "-p", "low", "-t", "PENDING", "-o", "%A %S").splitlines():
+        for line in self("squeue", "-h", "-r", "-p", "low", "-t", "PENDING", "-o", "%i %S").splitlines():
             job, start = line.split()
             if start == "N/A":
                 continue
