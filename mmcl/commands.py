@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def _add_data(commands: Any) -> None:
-    """``mmcl data generate``, ``download``, ``verify``, ``sheet`` and ``supervise``."""
+    """``mmcl data generate``, ``download``, ``verify``, ``sheet``, ``supervise`` and ``convert``."""
     help = "make an archive of image/text pairs or image pairs from nothing; again: what is missing of it"
     made = commands.add_parser("generate", help=help, description=help)
     made.set_defaults(function=_generate)
@@ -153,6 +153,31 @@ def _add_data(commands: Any) -> None:
     made.add_argument("folder", type=Path, help="with train, val, test")
     made.add_argument("--rows", type=int, default=2, help="default: 2")
     made.add_argument("--output", "-o", type=Path, help="file to write; default: FOLDER/sheet.png")
+
+    help = "a published set (MultiBench's, MM-IMDb, Hateful Memes) to a folder of arrays, which data=arrays reads"
+    made = commands.add_parser("convert", help=help, description=help)
+    made.set_defaults(function=_convert)
+    made.add_argument(
+        "set", help="mosi, mosei, ur_funny, mustard, mimic, vision_touch, av_mnist, mm_imdb or hateful_memes"
+    )
+    made.add_argument("source", type=Path, help="its published file, or the folder of its files")
+    made.add_argument("folder", type=Path, help="to write, which is not there yet")
+    made.add_argument(
+        "--pickle",
+        action="store_true",
+        help="open a pickle: you trust who made it; only arrays are made of it",
+    )
+    made.add_argument(
+        "--task", default="7", help="of mimic: mortality, or the number of a group of ICD-9 codes; default: 7"
+    )
+    made.add_argument(
+        "--features", action="append", default=[], metavar="VIEW=FILE.npz",
+        help="of mm_imdb and hateful_memes: what a frozen model made of a view, ids and values",
+    )  # fmt: skip
+    made.add_argument(
+        "--trajectory", metavar="PATTERN",
+        help="of vision_touch: its first group names a file's trajectory; default: the name without its last number",
+    )  # fmt: skip
 
     help = "whether an archive's images hold their factors: a ResNet-18 learns to predict them"
     made = commands.add_parser("supervise", help=help, description=help)
@@ -393,6 +418,30 @@ def _sheet(arguments: argparse.Namespace) -> None:
     path = arguments.output or arguments.folder / "sheet.png"
     sheet(arguments.folder, path, arguments.rows)
     print(path)
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from mmcl.archives.arrays import write_arrays
+    from mmcl.archives.published import Options, read_set
+
+    features = {}
+    for text in arguments.features:
+        view, equals, file = text.partition("=")
+        if not (view and equals and file):
+            raise UserError(f"--features {text}: must be VIEW=FILE.npz")
+        features[view] = Path(file)
+    if arguments.folder.exists():
+        raise UserError(f"{arguments.folder}: is there already; name another folder, or remove it")
+    pattern = {} if arguments.trajectory is None else {"trajectory": arguments.trajectory}
+    options = Options(arguments.pickle, arguments.task, features, **pattern)
+    splits = read_set(arguments.set, arguments.source, options)
+    about = {"set": arguments.set, "source": str(arguments.source)}
+    if arguments.set == "mimic":
+        about["task"] = arguments.task
+    write_arrays(arguments.folder, splits, about)
+    for split, arrays in splits.items():
+        shapes = ", ".join(f"{name} {tuple(array.shape)}" for name, array in arrays.items())
+        print(f"{arguments.folder / split}: {shapes}")
 
 
 def _supervise(arguments: argparse.Namespace) -> None:

@@ -42,7 +42,7 @@ from mmcl.training.module import ContrastiveModule, Projected
 from mmcl.training.processes import Processes
 from mmcl.training.stop import Stop
 from mmcl.training.trainer import Precision
-from mmcl.worlds import Batch, SplitWorld, World, content_of, world_hash
+from mmcl.worlds import Batch, CountedWorld, SplitWorld, World, content_of, world_hash
 
 RESULT_COLUMNS = (
     "run_key",
@@ -377,10 +377,14 @@ def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
 
 def _check_fit(config: Train, world: World) -> None:
     """What would end a run late: that evaluators want more held-out samples, or texts more words, than there are."""
-    if isinstance(world, SplitWorld):
+    if not isinstance(world, SplitWorld):
         for evaluator in config.evaluator.values():
-            world.check_size("validation", evaluator.n_fit)
-            world.check_size("test", evaluator.n_test)
+            _count(world, "validation", evaluator.n_fit)
+            _count(world, "test", evaluator.n_test)
+    else:
+        for evaluator in config.evaluator.values():
+            for part, n in (("validation", evaluator.n_fit), ("test", evaluator.n_test)):
+                world.check_size(part, _count(world, part, n))
         for part in ("validation", "test"):
             world.check_size(part, config.run.evaluation.pictures)
     vocabulary, size = getattr(world, "vocabulary", None), getattr(config.encoder, "vocabulary_size", None)
@@ -614,8 +618,20 @@ def _encode(module: ContrastiveModule) -> Callable[[dict[str, Tensor]], dict[str
 STREAMS = {"validation": Stream.VALIDATION, "test": Stream.TEST}
 
 
-def _sample(world: World, seed: int, n: int, split: str, intervention: str | None = None) -> Batch:
-    """``n`` samples that were not trained on."""
+def _count(world: World, split: str, n: int | None) -> int:
+    """``n``, or how many samples there are, of a world that is given."""
+    if n is not None:
+        return n
+    if not isinstance(world, CountedWorld):
+        raise UserError(
+            "evaluation.n_fit and n_test: null takes all samples that are given, and these are drawn; set numbers"
+        )
+    return world.size(split)
+
+
+def _sample(world: World, seed: int, n: int | None, split: str, intervention: str | None = None) -> Batch:
+    """``n`` samples that evaluators are given; ``None``: all there are."""
+    n = _count(world, split, n)
     source = world.part(split) if isinstance(world, SplitWorld) else world
     return source.sample(n, generator(seed, STREAMS[split]), intervention=intervention)
 

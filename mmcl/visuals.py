@@ -109,7 +109,10 @@ def predicted_factors(
     names = [
         n
         for n, y in fit.factors.items()
-        if y.shape[1] == 1 and n in roles and roles[n].modality in (None, view) and roles[n].role != "synergy"
+        if y.shape[1] == 1
+        and n in roles
+        and roles[n].modality in (None, view)
+        and roles[n].role not in ("synergy", "label")
     ]
     x_fit, x_test = standardise(z_fit.cpu(), z_test.cpu())
     whole = [n for n in names if not fit.factors[n].is_floating_point()]

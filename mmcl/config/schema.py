@@ -30,20 +30,21 @@ class Evaluation:
     """Sample sizes that the evaluators refer to.
 
     Args:
-        n_fit: fresh samples that fit a predictor, >= 2.
-        n_test: fresh samples that score it, >= 2.
+        n_fit: fresh samples that fit a predictor, >= 2; ``None``: all that are given for it.
+        n_test: samples that score it, likewise.
         n_intervention: both of these for evaluators under an intervention, >= 2.
         pictures: validation and test samples, each, that the run's pictures are drawn from, >= 32; 0: none are drawn.
     """
 
-    n_fit: int = 20480
-    n_test: int = 20480
+    n_fit: int | None = 20480
+    n_test: int | None = 20480
     n_intervention: int = 20480
     pictures: int = 0
 
     def __post_init__(self) -> None:
         for name in ("n_fit", "n_test", "n_intervention"):
-            require(getattr(self, name) >= 2, f"evaluation.{name}", getattr(self, name), ">= 2")
+            value = getattr(self, name)
+            require(value is None or value >= 2, f"evaluation.{name}", value, ">= 2")
         pictures = self.pictures
         require(pictures == 0 or pictures >= 32, "evaluation.pictures", pictures, ">= 32, or 0 for none")
 

@@ -125,7 +125,7 @@ class GivenWorld:
         roles: of each factor.
         vocabulary: of the training texts, if there are any.
         held_out: part, ``validation`` or ``test``, -> its split.
-        split: the one that is sampled.
+        part: the one that is sampled; ``None``: the training split.
     """
 
     calibration = 1024
@@ -137,13 +137,13 @@ class GivenWorld:
         roles: Callable[[], dict[str, FactorRole]],
         vocabulary: Callable[[], Vocabulary | None],
         held_out: Mapping[str, str],
-        split: str = "train",
+        part: str | None = None,
     ) -> None:
         self._sources = sources
         self._roles = roles
         self._vocabulary = vocabulary
         self._held_out = held_out
-        self._split = split
+        self._part = part
 
     def __len__(self) -> int:
         """How many pairs it holds."""
@@ -152,7 +152,7 @@ class GivenWorld:
     @property
     def source(self) -> Source:
         """The split that is sampled."""
-        return self._sources[self._split]
+        return self._sources["train" if self._part is None else self._held_out[self._part]]
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -176,12 +176,15 @@ class GivenWorld:
     def part(self, name: str) -> GivenWorld:
         """The held-out pairs of ``validation`` or ``test``, of which :meth:`sample` gives each once."""
         require_choice("part", name, self._held_out)
-        return GivenWorld(self._sources, self._roles, self._vocabulary, self._held_out, self._held_out[name])
+        return GivenWorld(self._sources, self._roles, self._vocabulary, self._held_out, name)
+
+    def size(self, part: str) -> int:
+        """How many pairs the part has."""
+        return len(self._sources[self._held_out[part]])
 
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the part has fewer than ``n`` pairs."""
-        split = self._held_out[part]
-        have = len(self._sources[split])
+        split, have = self._held_out[part], self.size(part)
         remedy = "set evaluation.n_fit and n_test to that"
         require(n <= have, "n", n, f"<= {have}, the pairs of {split}: {remedy}")
 
@@ -209,8 +212,7 @@ class GivenWorld:
         """
         require(intervention is None, "intervention", intervention, "none: given pairs cannot be changed")
         have = len(self.source)
-        if self._split == "train":
+        if self._part is None:
             return self.source.rows(torch.randint(have, (n,), generator=generator))
-        part = next(part for part, split in self._held_out.items() if split == self._split)
-        self.check_size(part, n)
+        self.check_size(self._part, n)
         return self.source.rows(torch.randperm(have, generator=generator)[:n])

@@ -99,10 +99,10 @@ class Evaluator(Protocol):
     """Anything with sample sizes, a list of interventions ('none' among them or not), and ``evaluate``."""
 
     @property
-    def n_fit(self) -> int: ...
+    def n_fit(self) -> int | None: ...
 
     @property
-    def n_test(self) -> int: ...
+    def n_test(self) -> int | None: ...
 
     @property
     def interventions(self) -> list[str]: ...
@@ -118,10 +118,10 @@ class Evaluator(Protocol):
         ...
 
 
-def check_spec(n_fit: int, n_test: int, interventions: Sequence[str]) -> None:
+def check_spec(n_fit: int | None, n_test: int | None, interventions: Sequence[str]) -> None:
     """Raise ``ValueError`` naming the field unless sizes are >= 2 and interventions known and unique."""
-    require(n_fit >= 2, "n_fit", n_fit, ">= 2")
-    require(n_test >= 2, "n_test", n_test, ">= 2")
+    require(n_fit is None or n_fit >= 2, "n_fit", n_fit, ">= 2")
+    require(n_test is None or n_test >= 2, "n_test", n_test, ">= 2")
     require(len(interventions) > 0, "interventions", list(interventions), "a non-empty list")
     require(
         len(set(interventions)) == len(interventions),
@@ -146,13 +146,13 @@ class Predictor:
     """What every evaluator that fits a predictor of the factors is configured by.
 
     Args:
-        n_fit: fresh samples that fit, >= 2 (default: the release's).
-        n_test: fresh samples that score, >= 2.
+        n_fit: fresh samples that fit, >= 2 (default: the release's); ``None``: all of a world of given ones.
+        n_test: samples that score, likewise.
         interventions: on the samples' content, each evaluated on its own: ``none``, ``permute_content``.
     """
 
-    n_fit: int = 20480
-    n_test: int = 20480
+    n_fit: int | None = 20480
+    n_test: int | None = 20480
     interventions: list[str] = field(default_factory=lambda: ["none"])
 
     def __post_init__(self) -> None:

@@ -100,7 +100,8 @@ class KernelRidge(Predictor):
             finite = all(0 < value < float("inf") for value in values)
             require(bool(values) and finite, name, values, "a non-empty list of finite numbers > 0")
         require(self.folds >= 2, "folds", self.folds, ">= 2")
-        require(self.n_fit >= 2 * self.folds, "n_fit", self.n_fit, f">= 2 * folds = {2 * self.folds}")
+        least = 2 * self.folds
+        require(self.n_fit is None or self.n_fit >= least, "n_fit", self.n_fit, f">= 2 * folds = {least}")
         require(0 < self.screen_fraction <= 1, "screen_fraction", self.screen_fraction, "in (0, 1]")
         require(self.chunk >= 1, "chunk", self.chunk, ">= 1")
 

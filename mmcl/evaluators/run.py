@@ -28,7 +28,7 @@ class BatchLike(Protocol):
     def factors(self) -> Mapping[str, Tensor]: ...
 
 
-Sample = Callable[[int, str, str | None], BatchLike]
+Sample = Callable[[int | None, str, str | None], BatchLike]
 Encode = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
@@ -72,9 +72,9 @@ def run_evaluators(
 ) -> list[Row]:
     """All rows of all evaluators, named after their keys.
 
-    ``sample(n, split, intervention)`` gives ``n`` samples; ``split`` is 'validation' (fits the predictors)
-    or 'test' (scores them), ``intervention`` is ``None`` where there is none. It is called once for each
-    ``(n, split, intervention)``, and the encodings are shared among evaluators. ``encode`` maps views to
+    ``sample(n, split, intervention)`` gives ``n`` samples, or with ``None`` all there are; ``split`` is 'validation'
+    (fits the predictors) or 'test' (scores them), ``intervention`` is ``None`` where there is none. It is called once
+    for each ``(n, split, intervention)``, and the encodings are shared among evaluators. ``encode`` maps views to
     encodings; eval mode and moving views to the encoder's device are the caller's. ``chunk``: rows encoded
     at a time, see :func:`encode_in_chunks`. ``on_progress(done, total, what)`` is called before each evaluation
     and once at the end. ``on_rows(name, rows)`` is given all rows of each evaluator as soon as it has ended.
@@ -85,15 +85,15 @@ def run_evaluators(
     Raises ``ValueError`` when ``sample`` gives another number of rows, an intervention lacks its factor, or
     encodings are not finite (see ``Representations``).
     """
-    cache: dict[tuple[int, str, str], Representations] = {}
+    cache: dict[tuple[int | None, str, str], Representations] = {}
 
-    def representations(n: int, split: str, intervention: str) -> Representations:
+    def representations(n: int | None, split: str, intervention: str) -> Representations:
         key = (n, split, intervention)
         if key not in cache:
             batch = sample(n, split, None if intervention == "none" else intervention)
             z = {name: h.to(device) for name, h in encode_in_chunks(encode, batch.views, chunk).items()}
             result = Representations(z, {name: y.to(device) for name, y in batch.factors.items()})
-            if len(result) != n:
+            if n is not None and len(result) != n:
                 raise ValueError(f"sample({n}, {split!r}, {intervention!r}) gave {len(result)} encodings")
             cache[key] = result
         return cache[key]

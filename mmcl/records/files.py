@@ -27,7 +27,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
+        os.chmod(name, 0o666 & ~umask())
         os.replace(name, path)
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
@@ -44,7 +44,8 @@ def replace(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The process's: which permissions its new files do not have."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -3,6 +3,7 @@
 from mmcl.worlds.base import (
     INTERVENTIONS,
     Batch,
+    CountedWorld,
     FactorRole,
     SplitWorld,
     StreamedWorld,
@@ -23,6 +24,7 @@ __all__ = [
     "INTERVENTIONS",
     "Batch",
     "ClassValues",
+    "CountedWorld",
     "DigitPairs",
     "DigitPairsWorld",
     "FactorRole",

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-Role = Literal["content", "shared", "style", "modality_specific", "synergy"]
+Role = Literal["content", "shared", "style", "modality_specific", "synergy", "label"]
 
 INTERVENTIONS = ("permute_content",)
 """What ``World.sample`` may be asked to do to content before the mixing."""
@@ -59,8 +59,9 @@ class FactorRole:
     """What a factor is in the generative process.
 
     ``role``: 'content' (the same in every modality), 'shared' (the same in some), 'style' (may change across them),
-    'modality_specific', or 'synergy' (a relation of several views, which none of them tells alone). ``modality``: the
-    view whose factor it is; None for what several views share or make together.
+    'modality_specific', 'synergy' (a relation of several views, which none of them tells alone), or 'label' (of given
+    data: to be predicted, and nothing is known of where it is). ``modality``: the view whose factor it is; None for
+    what several views share or make together.
     ``classes``: the number of classes of each component of a discrete factor (chance accuracy is 1 /
     classes); None for a continuous one.
     """
@@ -112,6 +113,15 @@ class SplitWorld(World, Protocol):
 
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the part has fewer than ``n`` samples."""
+        ...
+
+
+@runtime_checkable
+class CountedWorld(SplitWorld, Protocol):
+    """A world of given samples, of which an evaluation may take all."""
+
+    def size(self, part: str) -> int:
+        """How many samples the part has."""
         ...
 
 

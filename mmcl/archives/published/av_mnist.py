@@ -1,0 +1,56 @@
+"""AV-MNIST, as MultiBench publishes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mmcl.archives.published.common import Options, Split
+from mmcl.errors import UserError
+
+
+def av_mnist(source: Path, options: Options) -> dict[str, Split]:
+    """A folder of ``.npy`` files: written and spoken digits, 28 x 28 and 112 x 112, from 0 to 255.
+
+    The last twelfth of the training samples is for validation, as in the release.
+    """
+
+    def load(name: str) -> np.ndarray:
+        path = source / name
+        try:
+            return np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            raise UserError(f"{path}: missing") from None
+        except (ValueError, EOFError) as error:
+            raise UserError(f"{path}: damaged, or no array ({' '.join(str(error).split())})") from None
+
+    def picture(name: str, side: int) -> np.ndarray:
+        x = load(name)
+        if x.dtype.kind not in "iuf" or x.size != len(x) * side * side:
+            raise UserError(
+                f"{source / name}: has shape {x.shape}, {x.dtype}; must be n pictures of {side} x {side}"
+            )
+        if not (x.min() >= 0 and x.max() <= 255):
+            raise UserError(
+                f"{source / name}: values from {x.min()} to {x.max()}; must be numbers from 0 to 255"
+            )
+        return x.round().astype(np.uint8).reshape(-1, 1, side, side)
+
+    found = {}
+    for split in ("train", "test"):
+        arrays = {
+            "image": picture(f"image/{split}_data.npy", 28),
+            "audio": picture(f"audio/{split}_data.npy", 112),
+            "label": load(f"{split}_labels.npy").astype(np.int64),
+        }
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            raise UserError(f"{source}, {split}: of different lengths: {lengths}")
+        found[split] = arrays
+    n = len(found["train"]["label"])
+    kept = n - max(1, n // 12)
+    train, validation = (
+        {k: v[part] for k, v in found["train"].items()} for part in (slice(kept), slice(kept, None))
+    )
+    return {"train": {**train}, "validation": {**validation}, "test": {**found["test"]}}

@@ -1,0 +1,86 @@
+"""What readers of published sets share: their options, and entries of tables with messages for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcl.archives.arrays import Blocks
+from mmcl.errors import UserError
+
+Split = dict[str, np.ndarray | Blocks]
+"""Name -> array, of one split."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a reader may be told.
+
+    Fields:
+        pickle: whether pickles may be opened.
+        task: of MIMIC: ``mortality``, or the number of a group of ICD-9 codes.
+        features: view -> file with the features of frozen models, of MM-IMDb and Hateful Memes.
+        trajectory: of Vision&Touch: a pattern whose first group names the trajectory of a file.
+    """
+
+    pickle: bool = False
+    task: str = "7"
+    features: Mapping[str, Path] = field(default_factory=dict)
+    trajectory: str = r"(.*?)[_-]?\d+"
+
+
+def entry(table: Any, key: str, place: str) -> np.ndarray:
+    """An entry of a table as an array of numbers."""
+    try:
+        value = table[key]
+    except (KeyError, TypeError, IndexError):
+        have = ", ".join(map(str, table)) if isinstance(table, Mapping) else type(table).__name__
+        raise UserError(f"{place}: has no {key!r}; it has {have}") from None
+    try:
+        array = np.asarray(value)
+        return array if array.dtype.kind in "biufSU" else array.astype(np.float32)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{place}, {key}: no array of numbers ({' '.join(str(error).split())})") from None
+
+
+def shaped(array: np.ndarray, shape: Sequence[int | None], place: str) -> np.ndarray:
+    """``array``, if it is of this shape; ``None``: any."""
+    fits = array.ndim == len(shape) and all(
+        want in (None, have) for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in "biuf":
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise UserError(
+            f"{place}: has shape {array.shape}, {array.dtype}; must be numbers of shape ({wanted})"
+        )
+    return array
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
+    except ValueError as error:
+        raise UserError(f"{path}: no JSON ({error})") from None
+
+
+def read_hdf5(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    try:
+        import h5py
+    except ImportError:
+        raise UserError(f"{path}: HDF5 files need the package h5py: pip install 'mmcl[hdf5]'") from None
+    try:
+        with h5py.File(path, "r") as file:
+            if missing := [name for name in names if name not in file]:
+                raise UserError(f"{path}: has no {missing[0]!r}; it has {', '.join(file)}")
+            return {name: np.asarray(file[name]) for name in names}
+    except OSError as error:
+        raise UserError(
+            f"{path}: damaged, or no HDF5 file ({' '.join(str(error).split())}); get it again"
+        ) from None

@@ -1,0 +1,284 @@
+"""Published sets become folders of arrays: what each reader does, and what it says of a file that is none."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from mmcl.archives.arrays import Blocks
+from mmcl.archives.pickles import load_pickle
+from mmcl.archives.published import Options, read_set
+from mmcl.archives.published.features import GENRES
+from mmcl.errors import UserError
+from tests.archives import published_sets as sets
+
+TRUSTED = Options(pickle=True)
+
+
+def arrays(found):
+    return {
+        split: {k: np.concatenate(list(x.blocks())) if isinstance(x, Blocks) else x for k, x in part.items()}
+        for split, part in found.items()
+    }
+
+
+def test_affect_moves_texts_to_the_front_and_says_which_steps_there_are(tmp_path):
+    tables = sets.affect_tables()
+    path = sets.write_pickle(tmp_path / "mosi.pkl", tables)
+    found = read_set("mosi", path, TRUSTED)
+    assert {split: len(part["label"]) for split, part in found.items()} == {
+        "train": 23,
+        "validation": 11,
+        "test": 11,
+    }
+    for theirs, ours in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        table, part = tables[theirs], found[ours]
+        for i in range(len(part["label"])):
+            start = i % 5
+            for view in ("vision", "audio", "text"):
+                x = np.where(np.isneginf(table[view][i]), 0, table[view][i])
+                np.testing.assert_array_equal(part[view][i, : 50 - start], x[start:])
+                assert not part[view][i, 50 - start :].any()
+                np.testing.assert_array_equal(part[f"{view}.there"][i], np.arange(50) < 50 - start)
+            assert part["label"][i] == (table["labels"][i, 0, 0] > 0)
+            assert part["score"][i] == pytest.approx(table["labels"][i, 0, 0])
+        assert part["text"].dtype == np.float32
+    assert "score" not in read_set("mustard", path, TRUSTED)["train"]
+
+
+def test_mimic_has_the_published_splits_and_trainings_scale(tmp_path):
+    table = sets.mimic_table()
+    path = sets.write_pickle(tmp_path / "im.pk", table, protocol=2)
+    found = read_set("mimic", path, TRUSTED)
+    # The release shuffles the samples themselves, by the same generator.
+    order = list(range(40))
+    state = random.getstate()
+    random.seed(10)
+    random.shuffle(order)
+    random.setstate(state)
+    rows = {"validation": order[:4], "test": order[4:8], "train": order[8:]}
+    clean = np.where(np.isfinite(table["ep_tdata"]), table["ep_tdata"], 0)
+    known = clean[rows["train"]].reshape(-1, 12)
+    for split, part in found.items():
+        np.testing.assert_array_equal(part["label"], table["y_icd9"][rows[split], 7])
+        np.testing.assert_allclose(
+            part["series"], (clean[rows[split]] - known.mean(0)) / known.std(0), atol=1e-5
+        )
+    assert np.abs(found["train"]["table"].mean(0)).max() < 1e-6
+    deaths = read_set("mimic", path, Options(pickle=True, task="mortality"))
+    by_row = np.empty(40, dtype=int)
+    for split, part in deaths.items():
+        by_row[rows[split]] = part["label"]
+    assert by_row.tolist() == [0, 0, 0, 2, 5, 1] + [0] * 34
+
+
+def test_vision_touch_shares_out_whole_trajectories(tmp_path):
+    folder = sets.write_touch(tmp_path / "vt")
+    found = arrays(read_set("vision_touch", folder, Options()))
+    trajectories = {split: set((part["position"][:, 0] // 100).tolist()) for split, part in found.items()}
+    assert sorted(t for part in trajectories.values() for t in part) == [0, 1, 2, 3, 4]  # in one split each
+    assert {split: len(part["contact"]) for split, part in found.items()} == {
+        "train": 54,
+        "validation": 18,
+        "test": 18,
+    }
+    part = found["test"]
+    trajectory, chunk = divmod(part["position"][9, 0], 100)
+    with h5py.File(folder / f"push_{int(trajectory)}_{int(chunk // 10)}.h5") as file:
+        np.testing.assert_array_equal(part["image"][9:18], np.array(file["image"])[:9].transpose(0, 3, 1, 2))
+        np.testing.assert_allclose(
+            part["force"][10], np.tanh(file["ee_forces_continuous"][1, 18:]), rtol=1e-6
+        )
+        np.testing.assert_allclose(part["next_position"][9:18], file["proprio"][1:, :4], rtol=1e-6)
+        np.testing.assert_array_equal(part["contact"][9:18], (np.array(file["contact"])[1:] > 0).any(1))
+    with pytest.raises(UserError, match=r"10 files of 1 trajectories.*--trajectory"):
+        read_set("vision_touch", folder, Options(trajectory="(push).*"))
+    with pytest.raises(UserError, match="does not fit the pattern"):
+        read_set("vision_touch", folder, Options(trajectory="pull_(.*)"))
+
+
+def test_av_mnist_is_two_pictures(tmp_path):
+    folder = sets.write_av_mnist(tmp_path / "av")
+    found = read_set("av_mnist", folder, Options())
+    assert {split: part["audio"].shape for split, part in found.items()} == {
+        "train": (44, 1, 112, 112),
+        "validation": (4, 1, 112, 112),
+        "test": (24, 1, 112, 112),
+    }
+    x = np.load(folder / "image" / "train_data.npy")
+    np.testing.assert_array_equal(found["train"]["image"].reshape(44, -1), x[:44])
+    assert found["validation"]["label"].tolist() == [4, 5, 6, 7]
+    np.save(folder / "image" / "test_data.npy", x[:20] * 2)
+    with pytest.raises(
+        UserError, match=r"test_data.npy: values from .* to .*; must be numbers from 0 to 255"
+    ):
+        read_set("av_mnist", folder, Options())
+
+
+def test_films_are_joined_with_their_features_by_name(tmp_path):
+    folder = sets.write_mm_imdb(tmp_path / "mm")
+    names = [f"{i:07}" for i in range(24)]
+    features = {
+        "image": sets.write_features(tmp_path / "i.npz", names, 7, 6),
+        "text": sets.write_features(tmp_path / "t.npz", names, 5, 6, there=True, seed=1),
+    }
+    found = read_set("mm_imdb", folder, Options(features=features))
+    assert found["validation"]["image"][:, 0, 0].tolist() == list(range(12, 18))
+    assert found["test"]["text"][:, 0, 0].tolist() == list(range(18, 24))
+    assert found["train"]["text.there"].sum(1).tolist() == [1 + i % 5 for i in range(12)]
+    drama, comedy = GENRES.index("Drama"), GENRES.index("Comedy")
+    assert found["train"]["label"].shape == (12, 23)
+    assert found["train"]["label"][:, drama].tolist() == [1, 0] * 6
+    assert found["train"]["label"][:, comedy].tolist() == [1, 0, 0] * 4
+    assert found["train"]["label"].sum() == 10  # and no other
+    short = sets.write_features(tmp_path / "s.npz", names[:-1], 5, 6)
+    with pytest.raises(UserError, match="has no features of '0000023', nor of 0 others of test"):
+        read_set("mm_imdb", folder, Options(features={"text": short}))
+    with pytest.raises(UserError, match=r"--features image=FILE\.npz"):
+        read_set("mm_imdb", folder, Options())
+
+
+def test_films_of_multibench_are_read_in_the_files_order(tmp_path):
+    path = tmp_path / "multimodal_imdb.hdf5"
+    n = 100
+    with h5py.File(path, "w") as file:
+        file["features"] = np.arange(n)[:, None] * np.ones((1, 300))
+        file["vgg_features"] = np.zeros((n, 4096))
+        file["genres"] = np.tile(np.arange(23) == 3, (n, 1)).astype(np.float32)
+    found = read_set("mm_imdb", path, Options())
+    assert [len(found[split]["text"]) for split in ("train", "validation", "test")] == [60, 10, 30]
+    assert found["test"]["text"][0, 0] == 70
+
+
+def test_memes_are_held_out_of_training_by_their_names(tmp_path):
+    folder = sets.write_memes(tmp_path / "memes", n=400)
+    names = [*map(str, range(400)), *map(str, range(1000, 1200))]
+    features = {"image": sets.write_features(tmp_path / "i.npz", names, 1, 4)}
+    found = read_set("hateful_memes", folder, Options(features=features))
+    counts = {split: len(part["label"]) for split, part in found.items()}
+    assert counts["test"] == 200
+    assert counts["train"] + counts["validation"] == 400
+    assert 20 < counts["validation"] < 60  # 40.6 +- 6 expected: 3.3 deviations, once in a thousand hashes
+    assert found["test"]["image"][:, 0, 0].tolist() == list(range(400, 600))
+    for part in found.values():
+        odd = part["image"][:, 0, 0] % 2
+        np.testing.assert_array_equal(part["label"], odd)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch evil",)
+
+
+def test_a_pickle_runs_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = sets.write_pickle(tmp_path / "mosi.pkl", {"train": Evil()})
+    with pytest.raises(UserError, match=r"is a pickle.*--pickle"):
+        load_pickle(path, trusted=False)
+    with pytest.raises(UserError, match=r"it wants (posix|nt).system, which is no array"):
+        load_pickle(path, trusted=True)
+    assert "warning" in capsys.readouterr().err
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_every_protocol_of_arrays_is_read(tmp_path, protocol):
+    value = {
+        "a": np.arange(6.0).reshape(2, 3),
+        "b": [np.float32(1.5), "x", np.array(["u", "v"], dtype=object)],
+    }
+    found = load_pickle(sets.write_pickle(tmp_path / "p", value, protocol), trusted=True)
+    np.testing.assert_array_equal(found["a"], value["a"])
+    assert found["b"][0] == 1.5
+    assert found["b"][2].tolist() == ["u", "v"]
+
+
+def damage(tables, fault):
+    if fault == "split":
+        del tables["valid"]
+    elif fault == "key":
+        del tables["test"]["vision"]
+    elif fault == "shape":
+        tables["train"]["audio"] = tables["train"]["audio"][:, :40]
+    elif fault == "labels":
+        tables["train"]["labels"] = tables["train"]["labels"][:5]
+    elif fault == "ragged":
+        tables["train"]["text"] = [np.zeros(3), np.zeros(4)]
+    elif fault == "list":
+        return [1, 2]
+    elif fault == "silent":
+        tables["test"]["text"][:] = 0
+    return tables
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("split", "has no split 'valid'; it has train, test"),
+        ("key", "split test: has no 'vision'; it has labels, id, audio, text"),
+        ("shape", r"split train, audio: has shape \(24, 40, 5\).*must be numbers of shape \(24, 50, any\)"),
+        ("labels", r"labels: has shape \(5, 1, 1\).*must be 24 numbers"),
+        ("ragged", "split train, text: no array of numbers"),
+        ("list", "has no split 'train'; it has list"),
+        ("silent", "split test: no sample of it has a text"),
+    ],
+)
+def test_a_file_of_another_form_is_told(tmp_path, fault, said):
+    path = sets.write_pickle(tmp_path / "mosi.pkl", damage(sets.affect_tables(), fault))
+    with pytest.raises(UserError, match=said):
+        read_set("mosi", path, TRUSTED)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04", b"\x80\x04\x95", pickle.dumps({"train": np.zeros(9)})[:-20]]
+)
+def test_a_damaged_pickle_is_told(tmp_path, content):
+    path = tmp_path / "mosi.pkl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"mosi.pkl: (damaged|not read)"):
+        read_set("mosi", path, TRUSTED)
+
+
+def test_options_and_names_are_checked(tmp_path):
+    with pytest.raises(ValueError, match="set='mosy': must be one of mosi, mosei"):
+        read_set("mosy", tmp_path, TRUSTED)
+    with pytest.raises(UserError, match="no such file or folder"):
+        read_set("mosi", tmp_path / "none", TRUSTED)
+    path = sets.write_pickle(tmp_path / "im.pk", sets.mimic_table())
+    with pytest.raises(
+        ValueError, match="task='20': must be mortality, or the number of a group of codes from 0 to 19"
+    ):
+        read_set("mimic", path, Options(pickle=True, task="20"))
+    broken = tmp_path / "broken.hdf5"
+    broken.write_bytes(b"nothing")
+    with pytest.raises(UserError, match="damaged, or no HDF5 file"):
+        read_set("mm_imdb", broken, Options())
+
+
+def convert(*arguments, cwd):
+    command = [sys.executable, "-m", "mmcl", "data", "convert", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_command_converts_once_and_leaves_nothing_half_written(tmp_path):
+    path = sets.write_pickle(tmp_path / "mosi.pkl", sets.affect_tables())
+    refused = convert("mosi", path, tmp_path / "out", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "--pickle" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    made = convert("mosi", path, tmp_path / "out", "--pickle", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "warning" in made.stderr
+    assert "vision (23, 50, 20)" in made.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mosi.pkl", "out"]
+    assert np.load(tmp_path / "out" / "train" / "text.npy").shape == (23, 50, 300)
+    again = convert("mosi", path, tmp_path / "out", "--pickle", cwd=tmp_path)
+    assert again.returncode == 1
+    assert "is there already" in again.stderr
