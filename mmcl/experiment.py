@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
+from mmcl.checks import require_choice
 from mmcl.config.schema import Train, validate_train
 from mmcl.data import StreamingDataModule
 from mmcl.errors import UserError
@@ -40,6 +41,7 @@ from mmcl.training.context import Context
 from mmcl.training.loggers import LoggedRun, Loggers
 from mmcl.training.module import ContrastiveModule, Projected
 from mmcl.training.processes import Processes
+from mmcl.training.start import begin_with
 from mmcl.training.stop import Stop
 from mmcl.training.trainer import Precision
 from mmcl.worlds import Batch, CountedWorld, SplitWorld, World, content_of, world_hash
@@ -387,6 +389,10 @@ def _check_fit(config: Train, world: World) -> None:
                 world.check_size(part, _count(world, part, n))
         for part in ("validation", "test"):
             world.check_size(part, config.run.evaluation.pictures)
+    if (label := getattr(config.loss, "label", None)) is not None:
+        require_choice("loss.label", label, world.roles)
+        values = world.sample(2, generator(config.run.seed, Stream.INIT, 1)).factors[label]
+        config.loss.check(values.shape[1], world.roles[label].classes)
     vocabulary, size = getattr(world, "vocabulary", None), getattr(config.encoder, "vocabulary_size", None)
     if vocabulary is not None and size is not None and len(vocabulary) > size:
         raise UserError(
@@ -447,6 +453,8 @@ def _fit(
         fresh=bool(getattr(module.objective, "needs_fresh_batch", False)),
         together=config.trainer.steps_per_execution,
     )
+    if start == 0 and config.run.start_from is not None:
+        begin_with(module.encoders, Path(config.run.start_from))
     with stop.listening():
         if start < config.trainer.max_steps:
             try:

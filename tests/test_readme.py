@@ -46,6 +46,7 @@ def test_links_lead_somewhere():
     for page in (
         "README.md",
         "docs/architecture.md",
+        "docs/comm.md",
         "docs/dashboard.md",
         "docs/data.md",
         "docs/extending.md",

@@ -58,6 +58,7 @@ class Run:
         method: what a choice of ``method`` is called in tables; it decides nothing.
         seed: >= 0. The one dial of randomness.
         batch_size: samples in the global batch, K >= 2; all others are a sample's negatives.
+        start_from: folder of a finished run whose encoders this one begins with; ``None``: random weights.
         force: train again although a finished run stands there.
         output: folder of single runs.
         evaluation: sample sizes.
@@ -67,6 +68,7 @@ class Run:
     method: str | None = None
     seed: int = 0
     batch_size: int = 6144
+    start_from: str | None = None
     force: bool = False
     output: str = "runs"
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -177,6 +179,12 @@ def _check_draws(loss: Any, evaluators: Mapping[str, Any], augmentation: Any) ->
             "with augmentation=NAME"
         )
     for name, evaluator in evaluators.items():
+        label = getattr(loss, "label", None)
+        if label is not None and getattr(evaluator, "needs_objective", False):
+            raise UserError(
+                f"evaluator.{name}: computes the objective of encodings alone, and the loss is told the label "
+                f"{label!r}; leave {name} out of evaluator=[...]"
+            )
         if drawn and getattr(evaluator, "needs_objective", False):
             raise UserError(
                 f"evaluator.{name}: computes the objective of samples as they are, and the loss compares augmented "

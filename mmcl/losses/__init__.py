@@ -23,6 +23,7 @@ from mmcl.losses.distributed import gather_encodings, gather_rows
 from mmcl.losses.factor_cl import FactorCL, FactorCLLoss
 from mmcl.losses.options import Negatives
 from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
+from mmcl.losses.supervised import SupCon, Supervised, supervised_contrast
 from mmcl.losses.terms import Term, contrasts
 
 __all__ = [
@@ -37,6 +38,8 @@ __all__ = [
     "Normaliser",
     "Reduction",
     "Similarity",
+    "SupCon",
+    "Supervised",
     "Term",
     "align_max_ent",
     "alignment",
@@ -51,4 +54,5 @@ __all__ = [
     "nearest_neighbour_entropy",
     "paired_similarity",
     "pairwise_similarity",
+    "supervised_contrast",
 ]

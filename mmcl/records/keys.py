@@ -5,9 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
-SCIENCE = ("seed", "batch_size", "data", "encoder", "loss", "augmentation", "optimizer", "trainer")
+SCIENCE = (
+    "seed",
+    "batch_size",
+    "start_from",
+    "data",
+    "encoder",
+    "loss",
+    "augmentation",
+    "optimizer",
+    "trainer",
+)
 """Top-level config keys that decide the trained weights."""
 
 NOT_SCIENCE = {
@@ -86,8 +97,10 @@ def science(config: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         key: _decisive(key, config[key]) if isinstance(config[key], Mapping) else config[key]
         for key in SCIENCE
-        if key in config
+        if config.get(key) is not None
     }
+    if "start_from" in found:  # a run, wherever it lies, which is called by its key
+        found["start_from"] = PurePath(str(found["start_from"])).name
     foreign = foreign_callbacks(config)
     return {**found, "callbacks": foreign} if foreign else found
 

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmcl.augmentations import Augment, Numbers
 from mmcl.encoders import Encoders, MultimodalEncoders
-from mmcl.losses import gather_encodings
+from mmcl.losses import gather_encodings, gather_rows
 from mmcl.random import Stream, generator
 from mmcl.training.optimizers import OptimizerSpec
 from mmcl.worlds import Batch
@@ -115,7 +115,8 @@ class ContrastiveModule(pl.LightningModule):
 
     Args:
         encoders: ``{name: (B, d)} -> {name: (B, D)}``.
-        objective: ``(encodings, encodings of a fresh batch or None) -> scalar``.
+        objective: ``(encodings, encodings of a fresh batch or None) -> scalar``; one with a ``label``, the name of a
+            factor, is given that factor of the batch, ``(K, k)``, in the second place.
         optimizer: makes the optimizer and its schedule from the module's parameters.
         max_steps: the length of training, which the schedule is a function of.
         encode_rows: rows whose activations are held at a time, see :func:`encode`; ``None``: all.
@@ -148,6 +149,7 @@ class ContrastiveModule(pl.LightningModule):
         self._gradient_clip_val = gradient_clip_val
         self._augmentation = augmentation
         self._seed = seed
+        self.label: str | None = getattr(objective, "label", None)
         self.wanted = wanted_encodings(encoders, objective)
         # Several processes would wait for the gradients of a head that nothing is compared by.
         encoders.project.keep({name for names in self.wanted.values() for name in names})
@@ -196,6 +198,9 @@ class ContrastiveModule(pl.LightningModule):
         batch, which its augmented draws are a function of.
         """
         z = gather_encodings(self._encodings(self.cast(batch.views), step))
+        if self.label is not None:
+            labels = batch.factors[self.label].to(self.device)
+            return self.objective(z, gather_rows(labels))  # type: ignore[no-any-return]
         if fresh is None:
             return self.objective(z, None)  # type: ignore[no-any-return]
         z_fresh = encode(self.encoders, self.cast(fresh.views), self._encode_rows, self.wanted[0])

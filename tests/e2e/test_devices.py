@@ -107,11 +107,13 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path, overrides):
     assert [row.rpartition(",")[0] for row in rows[0]] == [row.rpartition(",")[0] for row in rows[1]]
 
 
-@pytest.mark.parametrize("method", ["comm", "cmc", "factor_cl"])
+@pytest.mark.parametrize(
+    "method", [("method=comm",), ("method=factor_cl",), ("method=sup_con", "loss.label=texture.x1")]
+)
 def test_two_processes_augment_and_compare_what_one_would(tmp_path, method):
-    """Draws, fusions and critics: without BatchNorm, which a CPU has not across processes."""
+    """Draws, fusions, critics and labels: without BatchNorm, which a CPU has not across processes."""
     overrides = (
-        "experiment=comm/trifeature", f"method={method}", "data.levels=3", "data.bias=0.5", "batch_size=16",
+        "experiment=comm/trifeature", *method, "data.levels=3", "data.bias=0.5", "batch_size=16",
         "name=smoke", "encoder.head.batch_norm=false", "evaluator=[logistic]", "evaluation.n_fit=64",
         "evaluation.n_test=64", "trainer.precision=fp64", "trainer.max_steps=20", "trainer.steps_per_execution=5",
     )  # fmt: skip

@@ -14,6 +14,7 @@ SMALL = {
     "trifeature_images": ["data.levels=3", "data.size=32"],
     "digit_pairs": [],
 }
+LABEL = {"trifeature": "shape", "trifeature_images": "texture.x1", "digit_pairs": "sum"}
 
 
 def test_all_experiments_are_here():
@@ -24,9 +25,10 @@ def test_all_experiments_are_here():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("experiment", SMALL)
 def test_a_method_takes_its_first_step(experiment, method):
-    config = validate_train(
-        compose_one("train", [f"experiment=comm/{experiment}", f"method={method}", *SMALL[experiment]])
-    )
+    told = [f"loss.label={LABEL[experiment]}"] if method in ("sup_con", "supervised") else []
+    told += ["loss.outputs=10"] if method == "supervised" else []
+    overrides = [f"experiment=comm/{experiment}", f"method={method}", *SMALL[experiment], *told]
+    config = validate_train(compose_one("train", overrides))
     assert config.run.method == method
     world = config.data.draw(generator(0, Stream.WORLD))
     module = make_module(config, world)

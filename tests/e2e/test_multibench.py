@@ -1,0 +1,147 @@
+"""The presets of published sets, end to end on small files of the same schemas: convert, train two epochs, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mmcl.archives.arrays import write_arrays
+from mmcl.archives.published import Options, read_set
+from mmcl.config.compose import CONF
+from mmcl.records import tensors
+from tests.archives import published_sets as sets
+
+pytestmark = pytest.mark.slow
+
+N = 48
+BATCH = 16
+FILMS = [f"{i:07}" for i in range(N)]
+MEMES = [*map(str, range(60)), *map(str, range(1000, 1030))]
+
+
+def affect(name):
+    sizes = sets.AFFECT["mosi" if name.startswith("mos") else "ur_funny"]
+    path = sets.write_pickle(Path("set.pkl"), sets.affect_tables(N, steps=12, sizes=sizes))
+    return path, Options(pickle=True)
+
+
+def with_features(path, ids, width=768):
+    return path, Options(
+        features={
+            "image": sets.write_features(Path("image.npz"), ids, 3, width),
+            "text": sets.write_features(Path("text.npz"), ids, 4, width, there=True, seed=1),
+        }
+    )
+
+
+SETS = {
+    "mosi": affect,
+    "mosei": affect,
+    "ur_funny": affect,
+    "mustard": affect,
+    "mimic": lambda _: (sets.write_pickle(Path("im.pk"), sets.mimic_table(N)), Options(pickle=True)),
+    "vision_touch": lambda _: (sets.write_touch(Path("touch"), trajectories=4), Options()),
+    "av_mnist": lambda _: (sets.write_av_mnist(Path("av"), N), Options()),
+    "mm_imdb": lambda _: with_features(sets.write_mm_imdb(Path("films"), N), FILMS),
+    "hateful_memes": lambda _: with_features(sets.write_memes(Path("memes")), MEMES),
+}
+
+SPLITS = ("train", "validation", "test")
+SMALL = "encoder.encoding_size=64"
+THREE = "data.views=[vision,text,audio]"
+
+
+def test_every_preset_is_here():
+    presets = {path.stem for path in (CONF / "experiment" / "multibench").glob("*.yaml")}
+    assert presets - {"base", "vision_touch_contact"} == set(SETS)
+
+
+def convert(name):
+    source, options = SETS[name](name)
+    write_arrays(Path("data") / name, read_set(name, source, options), {})
+
+
+def run(cli, experiment, *overrides):
+    fast = ("trainer.steps_per_execution=1", "trainer.log_every_n_steps=1", f"batch_size={BATCH}")
+    done = cli("train.py", f"experiment=multibench/{experiment}", *fast, *overrides, "output=out")
+    assert done.code == 0, done.err
+    (path,) = Path.cwd().glob(f"out/multibench/{experiment}/*/results.csv")
+    return pd.read_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "method", "views", "more"),
+    [
+        ("mosi", "comm", 2, ()),
+        ("mosei", "cross_self", 2, ()),
+        ("ur_funny", "comm", 3, (THREE,)),
+        ("mustard", "cmc", 3, (THREE,)),
+        ("mimic", "comm", 2, (SMALL,)),
+        ("vision_touch", "comm", 2, (SMALL,)),
+        ("vision_touch_contact", "comm", 3, (SMALL,)),
+        ("vision_touch_contact", "cross", 2, (SMALL, "data.views=[image,position]")),
+        ("av_mnist", "comm", 2, ()),
+        ("mm_imdb", "comm", 2, ()),
+        ("hateful_memes", "comm", 2, ()),
+    ],
+)
+def test_two_epochs_and_an_evaluation(cli, experiment, method, views, more):
+    name = experiment.removesuffix("_contact")
+    convert(name)
+    evaluator = "linear" if experiment == "vision_touch" else "probe_linear"
+    rows = run(cli, experiment, f"method={method}", "trainer.max_steps=6", f"evaluator=[{evaluator}]", *more)
+    assert sorted(name.count("+") for name in rows.representation.unique()) == [0] * views + [views - 1]
+    assert rows.value.notna().all()
+    labels = {split: len(np.load(next(Path("data", name, split).glob("[cl]*.npy")))) for split in SPLITS}
+    assert set(rows.n_fit) == {labels["train"] + labels["validation"]}  # all that is given
+    assert set(rows.n_test) == {labels["test"]}
+
+
+def test_labels_are_learned_from_when_a_loss_is_told_of_them(cli):
+    """CoMM, then fine-tuned by both supervised losses: begun with its weights, and each in a folder of its own."""
+    convert("mosi")
+    run(cli, "mosi", "trainer.max_steps=3", "evaluator=[probe_linear]")
+    (first,) = Path("out/multibench/mosi").iterdir()
+    begun = tensors.load(first / "encoders.pt")["encoders"]
+    for method in ("sup_con", "supervised"):
+        done = cli(
+            "train.py", "experiment=multibench/mosi", f"method={method}", f"start_from={first}", f"batch_size={BATCH}",
+            "trainer.max_steps=1", "optimizer.lr=1e-30", "optimizer.weight_decay=0", "output=out",
+            "evaluator=[probe_linear]", f"name={method}",
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        (tuned,) = Path("out", method).iterdir()
+        ended = tensors.load(tuned / "encoders.pt")["encoders"]
+        for part, values in begun.items():
+            if not part.startswith("project."):
+                assert torch.equal(values, ended[part]), part
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("data.folder=data/none",), "no such folder"),
+        (("data.views=[vision,smell]",), "smell.npy: missing"),
+        (("encoder.encoding_size=42",), "heads"),
+        (("evaluation.n_fit=100000",), "n=100000: must be <= "),
+        (("method=sup_con", "loss.label=mood"), "loss.label='mood': must be one of label"),
+        (("method=supervised", "loss.kind=numbers"), "components of continuous values"),
+        (
+            ("method=supervised", "evaluator=[heldout_loss]", "evaluation.n_fit=20", "evaluation.n_test=20"),
+            "the label 'label'",
+        ),
+        (("start_from=out/none",), "no run there that has been trained"),
+    ],
+)
+def test_what_does_not_fit_is_a_line(cli, overrides, said):
+    convert("mosi")
+    done = cli(
+        "train.py", "experiment=multibench/mosi", f"batch_size={BATCH}", "trainer.max_steps=1", *overrides
+    )
+    assert done.code in (1, 2)
+    assert said in done.err
+    assert "Traceback" not in done.err
