@@ -703,4 +703,5 @@ def _run_evaluators(
             on_rows=keep,
             references={**REFERENCES, "none": content_of(world)},
             device=device,
+            project=module.projections,
         )

@@ -235,6 +235,8 @@ class Probe(Predictor):
         hidden_size, epochs: of ``mlp``, >= 1.
         max_features: products of ``bilinear``, >= 1.
         probe_seed: of the held-out part, and of ``mlp``'s initial weights and batches; in ``[0, 2^32)``.
+        projected: what is probed: what the objective compared, behind the projection heads, instead of the encodings
+            (:func:`~mmcl.evaluators.run.run_evaluators`).
 
     Raises ``ValueError`` naming a bad field, a target that is no discrete factor, and for ``bilinear`` when there are
     not two single modalities. Source: linear probes of CoMM (Dufumier et al., 2025), whose own choose on the balanced
@@ -250,6 +252,7 @@ class Probe(Predictor):
     epochs: int = 50
     max_features: int = 4096
     probe_seed: int = 0
+    projected: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

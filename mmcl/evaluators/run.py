@@ -69,6 +69,7 @@ def run_evaluators(
     on_rows: Callable[[str, list[Row]], None] | None = None,
     references: Mapping[str, tuple[str, ...]] = REFERENCES,
     device: torch.device | str = "cpu",
+    project: Encode | None = None,
 ) -> list[Row]:
     """All rows of all evaluators, named after their keys.
 
@@ -80,15 +81,24 @@ def run_evaluators(
     and once at the end. ``on_rows(name, rows)`` is given all rows of each evaluator as soon as it has ended.
     ``references``: intervention -> factors for the ceiling; without these factors there is no ceiling, except
     that an intervention must say what it made the views from. ``device``: where encodings are kept and
-    predictors are computed (float64, so not 'mps').
+    predictors are computed (float64, so not 'mps'). ``project`` maps encodings to what the objective compared, for
+    evaluators that are ``projected``.
 
-    Raises ``ValueError`` when ``sample`` gives another number of rows, an intervention lacks its factor, or
-    encodings are not finite (see ``Representations``).
+    Raises ``ValueError`` when ``sample`` gives another number of rows, an intervention lacks its factor, an evaluator
+    is ``projected`` and there is no ``project``, or encodings are not finite (see ``Representations``).
     """
-    cache: dict[tuple[int | None, str, str], Representations] = {}
+    cache: dict[tuple[int | None, str, str, bool], Representations] = {}
 
-    def representations(n: int | None, split: str, intervention: str) -> Representations:
-        key = (n, split, intervention)
+    def representations(
+        n: int | None, split: str, intervention: str, projected: bool = False
+    ) -> Representations:
+        key = (n, split, intervention, projected)
+        if projected and key not in cache:
+            if project is None:
+                raise ValueError("projected=True: there is nothing that projects encodings")
+            plain = representations(n, split, intervention)
+            with torch.no_grad():
+                cache[key] = Representations(project(plain.z), plain.factors)
         if key not in cache:
             batch = sample(n, split, None if intervention == "none" else intervention)
             z = {name: h.to(device) for name, h in encode_in_chunks(encode, batch.views, chunk).items()}
@@ -106,8 +116,9 @@ def run_evaluators(
         for intervention in evaluator.interventions:
             if on_progress is not None:
                 on_progress(done, total, f"{name} ({intervention})")
-            fit = representations(evaluator.n_fit, "validation", intervention)
-            test = representations(evaluator.n_test, "test", intervention)
+            projected = bool(getattr(evaluator, "projected", False))
+            fit = representations(evaluator.n_fit, "validation", intervention, projected)
+            test = representations(evaluator.n_test, "test", intervention, projected)
             reference = references.get(intervention, ())
             if missing := [name for name in reference if name not in fit.factors]:
                 if intervention != "none":

@@ -206,6 +206,18 @@ class ContrastiveModule(pl.LightningModule):
         z_fresh = encode(self.encoders, self.cast(fresh.views), self._encode_rows, self.wanted[0])
         return self.objective(z, gather_encodings(self.encoders.project(z_fresh)))  # type: ignore[no-any-return]
 
+    def projections(self, z: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the objective compares, of encodings by name; where all modalities together are no part of it, the lone
+        ones' side by side stand for them."""
+        compared = {name for names in self.wanted.values() for name in names}
+        found = self.encoders.project({name: h for name, h in z.items() if name in compared})
+        sets = self.encoders.sets
+        return found | {
+            name: torch.cat([found[one] for one in of], dim=1)
+            for name, of in sets.items()
+            if name not in found and len(of) > 1 and all(one in found for one in of)
+        }
+
     def _encodings(self, views: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """What the objective compares: the encodings that it wants of each draw of ``views``, projected."""
         z = {}

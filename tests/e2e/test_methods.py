@@ -37,3 +37,28 @@ def test_a_method_takes_its_first_step(experiment, method):
     assert torch.isfinite(loss)
     # Several processes would wait for a gradient that never comes.
     assert [name for name, p in module.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "widths"),
+    [
+        ("comm", {"x1": 32, "x2": 32, "x1+x2": 32}),
+        ("full", {"x1+x2": 32}),
+        ("cross", {"x1": 32, "x2": 32, "x1+x2": 64}),  # side by side
+        ("factor_cl", {"x1": 60, "x2": 60, "x1+x2": 120}),  # no head
+    ],
+)
+def test_what_is_probed_behind_the_heads_is_what_was_compared(method, widths):
+    head = [] if method == "factor_cl" else ["encoder.head.widths=[16,32]"]
+    overrides = ["experiment=comm/trifeature", f"method={method}", "data.levels=3", *head]
+    config = validate_train(compose_one("train", overrides))
+    world = config.data.draw(generator(0, Stream.WORLD))
+    module = make_module(config, world).eval()
+    views = world.sample(16, generator(0, Stream.TRAIN, 0)).views
+    with torch.no_grad():
+        z = module.encoders(views)
+        found = module.projections(z)
+    assert {name: h.shape[1] for name, h in found.items()} == widths
+    if method == "cross":
+        heads = module.encoders.project.heads
+        assert torch.equal(found["x1+x2"], torch.cat([heads["x1"](z["x1"]), heads["x2"](z["x2"])], dim=1))

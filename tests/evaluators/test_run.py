@@ -13,6 +13,7 @@ from mmcl.evaluators import (
     HeldoutLoss,
     KernelRidge,
     LinearRegression,
+    Probe,
     Representations,
     Row,
     run_evaluators,
@@ -211,3 +212,34 @@ def test_an_objective_with_fresh_negatives_gets_the_next_batch():
 )
 def test_large_views_are_encoded_few_at_a_time(values: int, rows: int) -> None:
     assert rows_at_a_time(values) == rows
+
+
+def test_a_projected_evaluator_is_given_projections_of_the_same_encodings() -> None:
+    world, encoded = World(), []
+
+    def sample(n: int, split: str, intervention: str | None) -> Samples:
+        found = world.sample(n, split, intervention)
+        sign = (found.factors["content"][:, :1] > 0).long()
+        return Samples(found.views, {"sign": sign})
+
+    def encode(views: dict[str, Tensor]) -> dict[str, Tensor]:
+        encoded.append(len(views["image"]))
+        return world.encode_content(views)
+
+    def project(z: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: torch.zeros_like(h) for name, h in z.items()}
+
+    both = {
+        name: Probe(60, 60, penalties=[0.01], projected=name == "projected")
+        for name in ("plain", "projected")
+    }
+    rows = run_evaluators(both, encode, sample, project=project)
+    scores = {
+        name: [row.value for row in rows if row.evaluator == name and row.metric == "balanced_accuracy"]
+        for name in both
+    }
+    assert min(scores["plain"]) > 0.8
+    assert set(scores["projected"]) == {0.5}
+    assert encoded == [60, 60]  # once each
+    with pytest.raises(ValueError, match="nothing that projects"):
+        run_evaluators(both, encode, sample)
