@@ -176,7 +176,7 @@ def _add_data(commands: Any) -> None:
     )  # fmt: skip
     made.add_argument(
         "--trajectory", metavar="PATTERN",
-        help="of vision_touch: its first group names a file's trajectory; default: the name without its last number",
+        help="of vision_touch: its first group names a file's trajectory; default: what stands before its last number",
     )  # fmt: skip
 
     help = "whether an archive's images hold their factors: a ResNet-18 learns to predict them"
@@ -429,6 +429,8 @@ def _convert(arguments: argparse.Namespace) -> None:
         view, equals, file = text.partition("=")
         if not (view and equals and file):
             raise UserError(f"--features {text}: must be VIEW=FILE.npz")
+        if view in features:
+            raise UserError(f"--features {text}: {view} is named twice")
         features[view] = Path(file)
     if arguments.folder.exists():
         raise UserError(f"{arguments.folder}: is there already; name another folder, or remove it")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class ArraySplit:
 def open_arrays(folder: Path, views: Sequence[str], labels: Sequence[str], tell: Tell = quiet) -> ArraySplit:
     """The arrays of the split in ``folder``.
 
-    All of them are read once, for their sum and for what is no number.
+    All of them are read once in a process, for their sum and for what is no number.
 
     Args:
         folder: ``FOLDER/SPLIT``.
@@ -89,7 +90,7 @@ def open_arrays(folder: Path, views: Sequence[str], labels: Sequence[str], tell:
         {name: found[name] for name in views},
         there,
         {name: found[name].reshape(len(found[name]), -1) for name in labels},
-        _read_through(
+        _identity(
             {folder / f"{name}.npy": array for name, array in found.items()}
             | {folder / f"{name}{THERE}.npy": array for name, array in there.items()},
             tell,
@@ -157,8 +158,11 @@ def _mapped(folder: Path, name: str) -> np.ndarray:
             "sets, numpy.save of yours"
         )
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("an archive of several")
+        return found
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise UserError(
                 f"{path}: holds Python objects, which are not loaded; save an array of numbers"
@@ -170,8 +174,13 @@ def _is(array: np.ndarray) -> str:
     return f"has shape {array.shape}, {array.dtype}"
 
 
+def _native(array: np.ndarray) -> bool:
+    """Whether torch can take it: of this machine's order of bytes, and 64 bits or fewer."""
+    return array.dtype.isnative and array.dtype.itemsize <= 8
+
+
 def _check_view(path: Path, array: np.ndarray) -> None:
-    floating = np.issubdtype(array.dtype, np.floating)
+    floating = np.issubdtype(array.dtype, np.floating) and _native(array)
     image = array.dtype == np.uint8 and array.ndim == 4 and array.shape[1] in (1, 3)
     if not (image or (floating and array.ndim in (2, 3))) or 0 in array.shape:
         raise UserError(
@@ -182,10 +191,22 @@ def _check_view(path: Path, array: np.ndarray) -> None:
 
 def _check_label(path: Path, array: np.ndarray) -> None:
     number = np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
-    if not number or array.ndim not in (1, 2) or 0 in array.shape:
+    if not (number and _native(array)) or array.ndim not in (1, 2) or 0 in array.shape:
         raise UserError(
             f"{path}: {_is(array)}; labels must be (n,) or (n, k), of whole or floating numbers, of one row or more"
         )
+
+
+_READ: dict[tuple[tuple[str, int, int], ...], str] = {}
+"""What this process has read through, by files' paths, sizes and times: a run opens its arrays several times."""
+
+
+def _identity(arrays: Mapping[Path, np.ndarray], tell: Tell) -> str:
+    stats = [(path, path.stat()) for path in arrays]
+    files = tuple((str(path.resolve()), about.st_size, about.st_mtime_ns) for path, about in stats)
+    if files not in _READ:
+        _READ[files] = _read_through(arrays, tell)
+    return _READ[files]
 
 
 def _read_through(arrays: Mapping[Path, np.ndarray], tell: Tell) -> str:
@@ -214,7 +235,11 @@ def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 def _first_fault(rows: np.ndarray) -> tuple[int, str] | None:
     if np.issubdtype(rows.dtype, np.floating):
-        wrong, what = ~np.isfinite(rows), "NaN or infinity"
+        with np.errstate(over="ignore"):
+            wrong, what = (
+                ~np.isfinite(rows.astype(np.float32)),
+                "NaN, infinity or what is too large for float32",
+            )
     elif np.issubdtype(rows.dtype, np.signedinteger):
         wrong, what = rows < 0, "a class below 0"
     else:

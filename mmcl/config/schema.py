@@ -6,8 +6,10 @@ each group, and back into a resolved config in which every default is written ou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mmcl.checks import require
 from mmcl.config.targets import MANY, plain, structured, to_spec, unknown_key
 from mmcl.errors import UserError
-from mmcl.records.keys import foreign_callbacks, run_key
+from mmcl.records.keys import DIGITS, foreign_callbacks, run_key
 
 SINGLE = ("data", "encoder", "loss", "optimizer", "trainer")
 """Groups of which a run has one."""
@@ -75,6 +77,10 @@ class Run:
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed", self.seed, ">= 0")
+        if self.start_from is not None:
+            # The run key knows it by that name alone, wherever it lies.
+            good = re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", PurePath(self.start_from).name) is not None
+            require(good, "start_from", self.start_from, "a run's own folder, such as runs/EXPERIMENT/KEY")
         require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2: a sample needs a negative")
         for name in ("name", "output"):
             value = getattr(self, name)
@@ -163,7 +169,8 @@ def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
         return
     for name, evaluator in evaluators.items():
         batch = getattr(evaluator, "batch_size", None)
-        if batch is not None and min(evaluator.n_fit, evaluator.n_test) < 2 * batch:
+        sizes = [n for n in (evaluator.n_fit, evaluator.n_test) if n is not None]
+        if batch is not None and sizes and min(sizes) < 2 * batch:
             raise UserError(
                 f"evaluator.{name}: n_fit={evaluator.n_fit} and n_test={evaluator.n_test}: must be >= 2 x "
                 f"batch_size={batch} with a loss whose negatives come from a fresh batch"

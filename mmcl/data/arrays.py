@@ -47,17 +47,17 @@ class ArraySource:
             return _rows(self.splits[0], rows)
         ends = torch.tensor([len(split) for split in self.splits]).cumsum(0)
         which = torch.bucketize(rows, ends, right=True)
-        parts = [
-            _rows(split, rows[which == k] - (int(ends[k]) - len(split)))
-            for k, split in enumerate(self.splits)
-        ]
-        # Where each part's rows go.
-        back = torch.argsort(torch.argsort(which, stable=True))
-
-        def joined(sides: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-            return {name: torch.cat([side[name] for side in sides])[back] for name in sides[0]}
-
-        return Batch(joined([part.views for part in parts]), joined([part.factors for part in parts]))
+        views: dict[str, Tensor] = {}
+        labels: dict[str, Tensor] = {}
+        for k, split in enumerate(self.splits):
+            mine = which == k
+            part = _rows(split, rows[mine] - (int(ends[k]) - len(split)))
+            for whole, found in ((views, part.views), (labels, part.factors)):
+                for name, values in found.items():
+                    # Filled in, so that no more than one split is held twice.
+                    target = whole.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))
+                    target[mine] = values
+        return Batch(views, labels)
 
 
 def _rows(split: ArraySplit, rows: Tensor) -> Batch:

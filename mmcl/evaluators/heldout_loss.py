@@ -19,7 +19,7 @@ class HeldoutLoss(WithoutInterventions):
     The split that fits other predictors is the row ``validation`` (model selection, as in Figure 7 of
     Daunhawer et al., 2023), the other is ``test``. ``batch_size``: >= 2; a contrastive loss depends on it,
     so values are comparable at equal ``batch_size`` only, and a last, smaller batch is left out. ``n_fit``,
-    ``n_test``: samples, >= ``batch_size``. Raises ``ValueError`` naming a bad field.
+    ``n_test``: samples, >= ``batch_size``; ``None``: all that are given. Raises ``ValueError`` naming a bad field.
 
     An objective whose ``needs_fresh_batch`` is true is given each batch with the next one as its fresh batch.
 
@@ -28,8 +28,8 @@ class HeldoutLoss(WithoutInterventions):
     only (0 for InfoNCE with log-mean). Only without interventions: the objective knows no intervened content.
     """
 
-    n_fit: int = 20480
-    n_test: int = 20480
+    n_fit: int | None = 20480
+    n_test: int | None = 20480
     batch_size: int = 512
 
     needs_objective: ClassVar[bool] = True
@@ -39,7 +39,8 @@ class HeldoutLoss(WithoutInterventions):
         require(self.batch_size >= 2, "batch_size", self.batch_size, ">= 2")
         for name in ("n_fit", "n_test"):
             value = getattr(self, name)
-            require(value >= self.batch_size, name, value, f">= batch_size = {self.batch_size}")
+            good = value is None or value >= self.batch_size
+            require(good, name, value, f">= batch_size = {self.batch_size}")
 
     def evaluate(
         self,

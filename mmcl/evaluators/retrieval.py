@@ -76,7 +76,7 @@ class Retrieval(WithoutInterventions):
     names factors: a sample of the same classes is found. Chance: items in random order, for the classes as they are.
 
     Args:
-        n_test: samples that are queries and items, >= 2, taken from the test split.
+        n_test: samples that are queries and items, >= 2, taken from the test split; ``None``: all of it.
         ks: numbers of items looked at, each >= 1 and <= ``n_test``.
         classes: discrete factors that all must agree; none: no such rows.
         similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
@@ -84,7 +84,7 @@ class Retrieval(WithoutInterventions):
     Raises ``ValueError`` naming a bad field. Source: the usual Recall@K of cross-modal retrieval.
     """
 
-    n_test: int = 2000
+    n_test: int | None = 2000
     ks: list[int] = field(default_factory=lambda: [1, 5, 10])
     classes: list[str] = field(default_factory=list)
     similarity: str = "cosine"
@@ -93,7 +93,8 @@ class Retrieval(WithoutInterventions):
         check_spec(self.n_fit, self.n_test, self.interventions)
         require(len(self.ks) > 0, "ks", list(self.ks), "a non-empty list")
         for k in self.ks:
-            require(1 <= k <= self.n_test, "ks", list(self.ks), f"from 1 to n_test = {self.n_test}")
+            good = k >= 1 and (self.n_test is None or k <= self.n_test)
+            require(good, "ks", list(self.ks), f"from 1 to n_test = {self.n_test}")
         require_choice("similarity", self.similarity, SIMILARITIES)
 
     @property
@@ -111,6 +112,7 @@ class Retrieval(WithoutInterventions):
 
         Raises ``ValueError`` for a class that is no discrete factor, and for encodings of different sizes.
         """
+        require(max(self.ks) <= len(test), "ks", list(self.ks), f"at most {len(test)}, the test samples")
         partner = torch.arange(len(test))[:, None]
         wanted = {"recall_at": partner}
         if self.classes:

@@ -13,15 +13,22 @@ from torch import Tensor, nn
 from mmcl.checks import require
 from mmcl.losses.inputs import check_matrix, full_precision
 from mmcl.losses.options import as_member, require_positive
+from mmcl.losses.terms import is_single, parts
 
 
 def whole(names: Sequence[str]) -> str:
-    """The encoding that most modalities are in.
+    """The encoding of all modalities together, or of the only one.
 
     >>> whole(["x1", "x2", "x1+x2"])
     'x1+x2'
+
+    Raises ``ValueError`` where there is none.
     """
-    return max(names, key=lambda name: name.count("+"))
+    found = max(names, key=lambda name: name.count("+"))
+    single = [name for name in names if is_single(name)]
+    good = set(parts(found)) >= set(single)
+    require(good, "encodings", list(names), "one of all modalities together: choose encoder=multimodal")
+    return found
 
 
 def supervised_contrast(z: Tensor, labels: Tensor, temperature: float) -> Tensor:

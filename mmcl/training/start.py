@@ -22,6 +22,10 @@ def begin_with(encoders: nn.Module, run_dir: Path) -> None:
         raise UserError(
             f"{place}: no run there that has been trained; name a folder such as runs/EXPERIMENT/KEY"
         )
+    if manifest.values["run_key"] != run_dir.name:
+        raise UserError(
+            f"{place}: holds run {manifest.values['run_key']}, and is not called so; give the folder its run's name"
+        )
     path = run_dir / "encoders.pt"
     try:
         if tensors.file_sha256(path) != manifest.values["encoders_sha256"]:

@@ -58,7 +58,10 @@ def write_pickle(path: Path, value: object, protocol: int = 4) -> Path:
 def write_touch(
     folder: Path, trajectories: int = 5, chunks: int = 2, steps: int = 10, side: int = 64, seed: int = 0
 ) -> Path:
-    """``FOLDER/push_T_C.h5``; the position's first value is 100 T + 10 C + t / 10 of step t."""
+    """``FOLDER/push_T_C_1000.h5``, called as the published ones.
+
+    The position's first value is 100 T + 10 C + t / 10 of step t.
+    """
     folder.mkdir()
     random = np.random.default_rng(seed)
     for trajectory in range(trajectories):
@@ -66,7 +69,7 @@ def write_touch(
             proprio = random.normal(size=(steps, 10))
             proprio[:, 0] = 100 * trajectory + 10 * chunk + np.arange(steps) / 10
             contact = random.integers(0, 2, (steps, 50)) * (np.arange(steps) % 2)[:, None]
-            with h5py.File(folder / f"push_{trajectory}_{chunk}.h5", "w") as file:
+            with h5py.File(folder / f"push_{trajectory}_{chunk}_1000.h5", "w") as file:
                 file["image"] = random.integers(0, 256, (steps, side, side, 3), dtype=np.uint8)
                 file["proprio"] = proprio
                 file["ee_forces_continuous"] = random.normal(size=(steps, 50, 6))

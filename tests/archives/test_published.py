@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 
@@ -91,7 +92,7 @@ def test_vision_touch_shares_out_whole_trajectories(tmp_path):
     }
     part = found["test"]
     trajectory, chunk = divmod(part["position"][9, 0], 100)
-    with h5py.File(folder / f"push_{int(trajectory)}_{int(chunk // 10)}.h5") as file:
+    with h5py.File(folder / f"push_{int(trajectory)}_{int(chunk // 10)}_1000.h5") as file:
         np.testing.assert_array_equal(part["image"][9:18], np.array(file["image"])[:9].transpose(0, 3, 1, 2))
         np.testing.assert_allclose(
             part["force"][10], np.tanh(file["ee_forces_continuous"][1, 18:]), rtol=1e-6
@@ -115,11 +116,10 @@ def test_av_mnist_is_two_pictures(tmp_path):
     x = np.load(folder / "image" / "train_data.npy")
     np.testing.assert_array_equal(found["train"]["image"].reshape(44, -1), x[:44])
     assert found["validation"]["label"].tolist() == [4, 5, 6, 7]
-    np.save(folder / "image" / "test_data.npy", x[:20] * 2)
-    with pytest.raises(
-        UserError, match=r"test_data.npy: values from .* to .*; must be numbers from 0 to 255"
-    ):
-        read_set("av_mnist", folder, Options())
+    for wrong in (x[:24] * 2, x[:24] / 255):
+        np.save(folder / "image" / "test_data.npy", wrong)
+        with pytest.raises(UserError, match=r"test_data\.npy: values .* must be whole numbers from 0 to 255"):
+            read_set("av_mnist", folder, Options())
 
 
 def test_films_are_joined_with_their_features_by_name(tmp_path):
@@ -172,6 +172,13 @@ def test_memes_are_held_out_of_training_by_their_names(tmp_path):
         np.testing.assert_array_equal(part["label"], odd)
 
 
+def test_a_files_trajectory_is_what_stands_before_its_number():
+    pattern = re.compile(Options().trajectory)
+    names = {"push_3_17_1000": "push_3", "push_3_17": "push_3", "run-5": "run", "a_1000": "a", "12": ""}
+    for name, trajectory in names.items():
+        assert pattern.fullmatch(name).group(1) == trajectory
+
+
 class Evil:
     def __reduce__(self):
         return os.system, ("touch evil",)
@@ -188,6 +195,47 @@ def test_a_pickle_runs_nothing(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "evil").exists()
 
 
+def calls(module, name, arguments, state=b""):
+    """A pickle of one call, by hand."""
+    return b"\x80\x02c" + f"{module}\n{name}\n".encode() + arguments + b"R" + state + b"."
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        # numpy.ndarray((1,), 'O', b'AAAAAAAA'): an object array over a pointer.
+        (
+            calls("numpy", "ndarray", b"((K\x01tX\x01\x00\x00\x00OU\x08AAAAAAAAt"),
+            "memory that is not its own",
+        ),
+        # A type of eight bytes that says it has 65,536: arrays would reach beyond their bytes.
+        (
+            b"\x80\x02cnumpy\ndtype\n(X\x02\x00\x00\x00V8tR(K\x03X\x01\x00\x00\x00|NNNJ\x00\x00\x01\x00K\x01K\x00tb.",
+            "a type 'V8'",
+        ),
+        (calls("numpy", "dtype", b"(X\x02\x00\x00\x00f8t"), "a type where there should be an array"),
+        (b"\x80\x02cnumpy\nndarray\n}X\x01\x00\x00\x00aK\x01sb.", "changes what a name stands for"),
+        (b"\x80\x02]q\x00h\x00a.", "holds itself"),
+        (calls("builtins", "eval", b"(X\x03\x00\x00\x001+1t"), r"builtins.eval, which is no array"),
+    ],
+)
+def test_a_pickle_that_reaches_for_more_is_refused(tmp_path, program, said):
+    path = tmp_path / "p"
+    path.write_bytes(program)
+    with pytest.raises(UserError, match=said):
+        load_pickle(path, trusted=True)
+
+
+def test_an_array_has_as_many_bytes_as_it_says(tmp_path):
+    good = pickle.dumps(np.arange(3.0), protocol=2)
+    path = tmp_path / "p"
+    path.write_bytes(good.replace(b"K\x03\x85", b"K\x09\x85"))
+    with pytest.raises(UserError, match="damaged, or no pickle"):
+        load_pickle(path, trusted=True)
+    path.write_bytes(good)
+    np.testing.assert_array_equal(load_pickle(path, trusted=True), np.arange(3.0))
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_every_protocol_of_arrays_is_read(tmp_path, protocol):
     value = {
@@ -198,6 +246,15 @@ def test_every_protocol_of_arrays_is_read(tmp_path, protocol):
     np.testing.assert_array_equal(found["a"], value["a"])
     assert found["b"][0] == 1.5
     assert found["b"][2].tolist() == ["u", "v"]
+    odd = {
+        "f": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "n": np.zeros((0, 3)),
+        "u": np.array(["ab", "c"]),
+        "t": True,
+    }
+    found = load_pickle(sets.write_pickle(tmp_path / "q", odd, protocol), trusted=True)
+    for name, value in odd.items():
+        np.testing.assert_array_equal(found[name], value)
 
 
 def damage(tables, fault):
@@ -213,6 +270,8 @@ def damage(tables, fault):
         tables["train"]["text"] = [np.zeros(3), np.zeros(4)]
     elif fault == "list":
         return [1, 2]
+    elif fault == "nan":
+        tables["train"]["labels"][3] = np.nan
     elif fault == "silent":
         tables["test"]["text"][:] = 0
     return tables
@@ -225,6 +284,7 @@ def damage(tables, fault):
         ("key", "split test: has no 'vision'; it has labels, id, audio, text"),
         ("shape", r"split train, audio: has shape \(24, 40, 5\).*must be numbers of shape \(24, 50, any\)"),
         ("labels", r"labels: has shape \(5, 1, 1\).*must be 24 numbers"),
+        ("nan", "split train, labels: row 3 .from 0. is nan"),
         ("ragged", "split train, text: no array of numbers"),
         ("list", "has no split 'train'; it has list"),
         ("silent", "split test: no sample of it has a text"),
@@ -260,6 +320,28 @@ def test_options_and_names_are_checked(tmp_path):
     broken.write_bytes(b"nothing")
     with pytest.raises(UserError, match="damaged, or no HDF5 file"):
         read_set("mm_imdb", broken, Options())
+
+
+def test_damaged_features_and_names_are_told(tmp_path):
+    folder = sets.write_mm_imdb(tmp_path / "mm")
+    path = sets.write_features(tmp_path / "i.npz", [f"{i:07}" for i in range(24)], 7, 6)
+    whole = path.read_bytes()
+    for damaged in (whole[:400], whole[:300] + bytes([whole[300] ^ 255]) + whole[301:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"i\.npz: damaged"):
+            read_set("mm_imdb", folder, Options(features={"image": path}))
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    with pytest.raises(UserError, match="has no 'values'"):
+        read_set("mm_imdb", folder, Options(features={"image": tmp_path / "x.npy"}))
+    path.write_bytes(whole)
+    with pytest.raises(UserError, match="must not be called label"):
+        read_set("mm_imdb", folder, Options(features={"label": path}))
+    (folder / "split.json").write_text('{"train": ["0000001"], "dev": ["0000002"], "test": ["0000001"]}')
+    with pytest.raises(UserError, match="'0000001' is in train and again in test"):
+        read_set("mm_imdb", folder, Options(features={"image": path}))
+    (folder / "split.json").write_text('{"train": 5, "dev": [], "test": []}')
+    with pytest.raises(UserError, match="lists of ids"):
+        read_set("mm_imdb", folder, Options(features={"image": path}))
 
 
 def convert(*arguments, cwd):

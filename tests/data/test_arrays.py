@@ -111,8 +111,10 @@ def test_the_world_is_known_by_what_the_files_hold(tmp_path):
 @pytest.mark.parametrize(
     ("name", "array", "said"),
     [
-        ("x", np.array([[1.0, 2.0, np.nan]] * 12), r"x.npy: row 0 \(from 0\) has NaN or infinity"),
-        ("series", np.full((12, 4, 2), np.inf), "has NaN or infinity"),
+        ("x", np.array([[1.0, 2.0, np.nan]] * 12), r"x.npy: row 0 \(from 0\) has NaN, infinity"),
+        ("series", np.full((12, 4, 2), np.inf), "has NaN, infinity"),
+        ("x", np.zeros((12, 3), dtype=">f8"), "must be .n, d."),
+        ("x", np.full((12, 3), 1e300), "too large for float32"),
         ("score", np.array([0.0] * 11 + [np.nan]), r"row 11 \(from 0\) has NaN"),
         ("label", -np.ones(12, dtype=int), "a class below 0"),
         ("x", np.zeros((11, 3)), "series.npy: has 12 rows, and x.npy has 11"),

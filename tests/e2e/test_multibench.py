@@ -134,7 +134,8 @@ def test_labels_are_learned_from_when_a_loss_is_told_of_them(cli):
             ("method=supervised", "evaluator=[heldout_loss]", "evaluation.n_fit=20", "evaluation.n_test=20"),
             "the label 'label'",
         ),
-        (("start_from=out/none",), "no run there that has been trained"),
+        (("start_from=out/0123456789",), "no run there that has been trained"),
+        (("start_from=out/best",), "must be a run's own folder"),
     ],
 )
 def test_what_does_not_fit_is_a_line(cli, overrides, said):

@@ -68,6 +68,8 @@ def test_all_modalities_together_are_compared():
     assert Supervised().build().wanted(names) == {1: ("a+b+c",)}
     assert Supervised(augmented=False).build().wanted(names) == {0: ("a+b+c",)}
     assert SupCon().build().wanted(["a"]) == {1: ("a",), 2: ("a",)}
+    with pytest.raises(ValueError, match="encoder=multimodal"):
+        Supervised().build().wanted(["a", "b"])
 
 
 def test_supervised_kinds_are_torchs_losses():

@@ -38,9 +38,12 @@ def affect(source: Path, options: Options, *, score: bool) -> dict[str, Split]:
             series[view] = shaped(entry(table, view, place), (n, steps, None), f"{place}, {view}")
         series["audio"] = np.where(np.isneginf(series["audio"]), 0, series["audio"])
         labels = entry(table, "labels", place)
-        if len(labels) != n or labels.size != n or labels.dtype.kind not in "biuf":
+        if labels.ndim < 1 or len(labels) != n or labels.size != n or labels.dtype.kind not in "biuf":
             raise UserError(f"{place}, labels: has shape {labels.shape}, {labels.dtype}; must be {n} numbers")
         labels = labels.reshape(n)
+        if not np.isfinite(labels).all():
+            row = int(np.flatnonzero(~np.isfinite(labels))[0])
+            raise UserError(f"{place}, labels: row {row} (from 0) is {labels[row]}; must be a number")
         said = (text != 0).any(axis=2)
         kept = said.any(axis=1)
         if not kept.any():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl.archives.published.common import Options, Split
+from mmcl.archives.published.common import Options, Split, open_numpy, pixels
 from mmcl.errors import UserError
 
 
@@ -17,25 +17,23 @@ def av_mnist(source: Path, options: Options) -> dict[str, Split]:
     """
 
     def load(name: str) -> np.ndarray:
-        path = source / name
-        try:
-            return np.load(path, allow_pickle=False)
-        except FileNotFoundError:
-            raise UserError(f"{path}: missing") from None
-        except (ValueError, EOFError) as error:
-            raise UserError(f"{path}: damaged, or no array ({' '.join(str(error).split())})") from None
+        found = open_numpy(source / name)
+        if (
+            not isinstance(found, np.ndarray)
+            or found.ndim < 1
+            or found.dtype.kind not in "iuf"
+            or not found.size
+        ):
+            raise UserError(f"{source / name}: must be one array of numbers, with a row or more")
+        return found
 
     def picture(name: str, side: int) -> np.ndarray:
         x = load(name)
-        if x.dtype.kind not in "iuf" or x.size != len(x) * side * side:
+        if x.size != len(x) * side * side:
             raise UserError(
                 f"{source / name}: has shape {x.shape}, {x.dtype}; must be n pictures of {side} x {side}"
             )
-        if not (x.min() >= 0 and x.max() <= 255):
-            raise UserError(
-                f"{source / name}: values from {x.min()} to {x.max()}; must be numbers from 0 to 255"
-            )
-        return x.round().astype(np.uint8).reshape(-1, 1, side, side)
+        return pixels(x, str(source / name)).reshape(-1, 1, side, side)
 
     found = {}
     for split in ("train", "test"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +33,7 @@ class Options:
     pickle: bool = False
     task: str = "7"
     features: Mapping[str, Path] = field(default_factory=dict)
-    trajectory: str = r"(.*?)[_-]?\d+"
+    trajectory: str = r"(.*?)[_-]?\d+(?:_1000)?"
 
 
 def entry(table: Any, key: str, place: str) -> np.ndarray:
@@ -46,6 +48,29 @@ def entry(table: Any, key: str, place: str) -> np.ndarray:
         return array if array.dtype.kind in "biufSU" else array.astype(np.float32)
     except (ValueError, TypeError) as error:
         raise UserError(f"{place}, {key}: no array of numbers ({' '.join(str(error).split())})") from None
+
+
+def pixels(array: np.ndarray, place: str) -> np.ndarray:
+    """``array`` as uint8, if it holds whole numbers from 0 to 255, of whatever type."""
+    if array.dtype == np.uint8:
+        return array
+    if not (array.min() >= 0 and array.max() <= 255 and (array == np.round(array)).all()):
+        raise UserError(
+            f"{place}: values from {array.min()} to {array.max()}; must be whole numbers from 0 to 255"
+        )
+    return array.astype(np.uint8)
+
+
+def open_numpy(path: Path) -> Any:
+    """What ``numpy.load`` makes of a file, without pickles: an array, or the arrays of an ``.npz``."""
+    try:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise UserError(f"{path}: damaged, or no file of arrays ({' '.join(str(error).split())})") from None
 
 
 def shaped(array: np.ndarray, shape: Sequence[int | None], place: str) -> np.ndarray:

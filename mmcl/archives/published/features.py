@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mmcl.archives.arrays import THERE
-from mmcl.archives.published.common import Options, Split, entry, read_hdf5, read_json, shaped
+from mmcl.archives.published.common import Options, Split, entry, open_numpy, read_hdf5, read_json, shaped
 from mmcl.errors import UserError
 
 GENRES = (
@@ -27,14 +27,12 @@ def mm_imdb(source: Path, options: Options) -> dict[str, Split]:
     if source.is_dir():
         ids = read_json(source / "split.json")
         splits = {"train": "train", "dev": "validation", "test": "test"}
-        if not isinstance(ids, dict) or not set(splits) <= set(ids):
-            raise UserError(f"{source / 'split.json'}: must have train, dev and test")
+        if not isinstance(ids, dict) or not all(isinstance(ids.get(split), list) for split in splits):
+            raise UserError(f"{source / 'split.json'}: must have train, dev and test, lists of ids")
         labels = {}
         for theirs, ours in splits.items():
-            films = [read_json(source / "dataset" / f"{name}.json") for name in ids[theirs]]
-            labels[ours] = np.array(
-                [[g in film.get("genres", []) for g in GENRES] for film in films], dtype=np.int64
-            )
+            films = [_genres(source / "dataset" / f"{name}.json") for name in ids[theirs]]
+            labels[ours] = np.array([[g in film for g in GENRES] for film in films], dtype=np.int64)
         numbers = {ours: list(map(str, ids[theirs])) for theirs, ours in splits.items()}
         return _with_features(source, numbers, labels, options)
     table = read_hdf5(source, ("features", "vgg_features", "genres"))
@@ -53,6 +51,14 @@ def mm_imdb(source: Path, options: Options) -> dict[str, Split]:
         }
         for split, part in rows.items()
     }
+
+
+def _genres(path: Path) -> list[str]:
+    film = read_json(path)
+    found = film.get("genres") if isinstance(film, dict) else None
+    if not isinstance(found, list):
+        raise UserError(f"{path}: has no list of genres")
+    return found
 
 
 def hateful_memes(source: Path, options: Options) -> dict[str, Split]:
@@ -95,19 +101,20 @@ def _with_features(
             "text=FILE.npz, each with ids (N,), values (N, L, d) or (N, d), and perhaps there (N, L)"
         )
     found: dict[str, Split] = {split: {"label": y} for split, y in labels.items()}
+    seen: dict[str, str] = {}
     for split, names in ids.items():
         if not names:
             raise UserError(f"{source}: its split {split} has no sample")
+        for name in names:
+            if name in seen:
+                raise UserError(f"{source}: {name!r} is in {seen[name]} and again in {split}")
+            seen[name] = split
     for view, path in options.features.items():
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                table = {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except (ValueError, OSError, EOFError) as error:
+        if view == "label" or set("./+@") & set(view):
             raise UserError(
-                f"{path}: damaged, or no .npz file of arrays ({' '.join(str(error).split())})"
-            ) from None
+                f"--features {view}={path}: a view must not be called label, nor have . / + @ in its name"
+            )
+        table = open_numpy(path)
         values = entry(table, "values", str(path))
         known = {str(name): row for row, name in enumerate(entry(table, "ids", str(path)).tolist())}
         if values.ndim not in (2, 3) or values.dtype.kind != "f" or len(values) != len(known):
@@ -118,6 +125,9 @@ def _with_features(
         there = table.get("there")
         if there is not None:
             there = shaped(there, values.shape[:2], f"{path}, there").astype(np.bool_)
+            if values.ndim == 2:
+                raise UserError(f"{path}, there: is for values (N, L, d); these are {values.shape}")
+            values = np.where(there[..., None], values, 0)
         for split, names in ids.items():
             if missing := [name for name in names if name not in known]:
                 raise UserError(

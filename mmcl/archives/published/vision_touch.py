@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mmcl.archives.arrays import Blocks
-from mmcl.archives.published.common import Options, Split, read_hdf5, shaped
+from mmcl.archives.published.common import Options, Split, pixels, read_hdf5, shaped
 from mmcl.errors import UserError
 
 TOUCH = ("image", "proprio", "ee_forces_continuous", "action", "contact")
@@ -22,12 +22,14 @@ def vision_touch(source: Path, options: Options) -> dict[str, Split]:
     """A folder of ``.h5`` files, each some steps of a robot arm's trajectory; all but the last step of each are
     samples.
 
-    Of step t the image, the arm's position (the first eight values), the action, and tanh of the last 32 forces; labels
-    are of step t + 1: the position's first four values, and whether there is contact.
+    Of step t the image, the arm's position (the first eight values), and tanh of the last 32 forces; the action is that
+    of step t + 1, as in the release; labels are of step t + 1: the position's first four values, and whether there is
+    contact.
 
     Departure: whole trajectories are shared out, 7 : 1 : 2, where the release deals out files, so that pieces of one
     trajectory are trained on and tested, and has one set for validation and test. A file's trajectory is what
-    ``trajectory`` finds in its name: without its last number, unless told otherwise.
+    ``trajectory`` finds in its name: unless told otherwise what stands before the last number, and before ``_1000``,
+    which the published names end in.
     """
     paths = sorted(source.glob("**/*.h5"))
     if not paths:
@@ -65,10 +67,11 @@ def vision_touch(source: Path, options: Options) -> dict[str, Split]:
 
 
 def _touch_split(paths: Sequence[Path]) -> Split:
-    image, small = _touch(paths[0])["image"], []
+    side, small = _touch(paths[0])["image"].shape[1], []
     for path in paths:
         table = _touch(path)
-        table.pop("image")  # of all files they need not fit in memory
+        image = table.pop("image")  # of all files they need not fit in memory
+        shaped(image, (None, side, side, 3), f"{path}, image")
         small.append(table)
 
     def whole(make: Callable[[dict[str, np.ndarray]], np.ndarray], dtype: type[np.generic]) -> np.ndarray:
@@ -77,13 +80,13 @@ def _touch_split(paths: Sequence[Path]) -> Split:
     def images() -> Iterator[np.ndarray]:
         return (_touch(path)["image"][:-1].transpose(0, 3, 1, 2) for path in paths)
 
-    # All but the last step of each file; of labels all but the first.
+    # All but the last step of each file; of labels, and of the actions that lead to them, all but the first.
     n = sum(len(table["action"]) - 1 for table in small)
     return {
-        "image": Blocks((n, 3, *image.shape[1:3]), np.uint8, images),
+        "image": Blocks((n, 3, side, side), np.uint8, images),
         "force": whole(lambda t: np.tanh(t["ee_forces_continuous"][:-1, -FORCES:]), np.float32),
         "position": whole(lambda t: t["proprio"][:-1, :8], np.float32),
-        "action": whole(lambda t: t["action"][:-1], np.float32),
+        "action": whole(lambda t: t["action"][1:], np.float32),
         "next_position": whole(lambda t: t["proprio"][1:, :4], np.float32),
         "contact": whole(_touched, np.int64),
     }
@@ -100,16 +103,17 @@ def _touch(path: Path) -> dict[str, np.ndarray]:
     image = shaped(table["image"], (None, None, None, 3), f"{path}, image")
     n, side = image.shape[:2]
     shaped(image, (n, side, side, 3), f"{path}, image")
-    if image.dtype != np.uint8:
-        if image.min() < 0 or image.max() > 255:
-            raise UserError(
-                f"{path}, image: values from {image.min()} to {image.max()}; must be from 0 to 255"
-            )
-        table["image"] = image.round().astype(np.uint8)
+    table["image"] = pixels(image, f"{path}, image")
     shaped(table["proprio"], (n, None), f"{path}, proprio")
     forces = shaped(table["ee_forces_continuous"], (n, None, 6), f"{path}, ee_forces_continuous")
     shaped(table["action"], (n, None), f"{path}, action")
-    if len(table["contact"]) != n or n < 2 or forces.shape[1] < FORCES or table["proprio"].shape[1] < 8:
+    if (
+        table["contact"].ndim < 1
+        or len(table["contact"]) != n
+        or n < 2
+        or forces.shape[1] < FORCES
+        or table["proprio"].shape[1] < 8
+    ):
         shapes = ", ".join(f"{name} {array.shape}" for name, array in table.items())
         raise UserError(
             f"{path}: {shapes}; must be 2 steps or more of all, {FORCES} forces and 8 positions in each"
