@@ -45,14 +45,22 @@ def test_a_preset_lists_every_field_merges_with_its_schema_and_runs(path):
     if path.stem in EXPECTED:
         assert spec == EXPECTED[path.stem]
     loss = spec.build()
+    fused = bool(getattr(spec, "terms", ())) or hasattr(loss, "label")
+    names = ("x1", "x2", *(["x1+x2"] if fused else []))
+    wanted = (
+        loss.wanted(names) if hasattr(loss, "label") else dict.fromkeys(getattr(spec, "draws", (0,)), names)
+    )
     z = {
         f"{name}@{draw}" if draw else name: torch.randn(4, 10, requires_grad=True)
-        for draw in getattr(spec, "draws", (0,))
-        for name in ("x1", "x2", *(["x1+x2"] if getattr(spec, "terms", ()) else []))
+        for draw, these in wanted.items()
+        for name in these
     }
-    value = loss(
-        z, {name: torch.randn(4, 10) for name in z} if getattr(loss, "needs_fresh_batch", False) else None
-    )
+    second = None
+    if hasattr(loss, "label"):
+        second = torch.tensor([[0], [1], [0], [1]])
+    elif getattr(loss, "needs_fresh_batch", False):
+        second = {name: torch.randn(4, 10) for name in z}
+    value = loss(z, second)
     value.backward()
     assert value.ndim == 0
     assert torch.isfinite(value)
