@@ -36,6 +36,7 @@ from mmcl.records.heartbeat import Heartbeat, beating
 from mmcl.records.keys import evaluation_keys, foreign_callbacks
 from mmcl.records.lock import locked
 from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, RUNNING, Manifest
+from mmcl.records.weights import REMEDY, read_weights, unreadable
 from mmcl.training.callbacks import Beat, LogLoss, Resumable
 from mmcl.training.context import Context
 from mmcl.training.loggers import LoggedRun, Loggers
@@ -354,9 +355,6 @@ def _checkpoint(run_dir: Path) -> Path:
     return run_dir / "checkpoints" / "last.ckpt"
 
 
-REMEDY = "copy the file of the original run, or delete the run directory and train again"
-
-
 def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
     """The run's world: drawn and saved the first time, loaded ever after."""
     path = run_dir / "world.pt"
@@ -379,14 +377,12 @@ def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
 
 def _check_fit(config: Train, world: World) -> None:
     """What would end a run late: that evaluators want more held-out samples, or texts more words, than there are."""
-    if not isinstance(world, SplitWorld):
-        for evaluator in config.evaluator.values():
-            _count(world, "validation", evaluator.n_fit)
-            _count(world, "test", evaluator.n_test)
-    else:
-        for evaluator in config.evaluator.values():
-            for part, n in (("validation", evaluator.n_fit), ("test", evaluator.n_test)):
-                world.check_size(part, _count(world, part, n))
+    for evaluator in config.evaluator.values():
+        for part, n in (("validation", evaluator.n_fit), ("test", evaluator.n_test)):
+            count = _count(world, part, n)
+            if isinstance(world, SplitWorld):
+                world.check_size(part, count)
+    if isinstance(world, SplitWorld):
         for part in ("validation", "test"):
             world.check_size(part, config.run.evaluation.pictures)
     if (label := getattr(config.loss, "label", None)) is not None:
@@ -603,19 +599,12 @@ def _trained(config: Train, run_dir: Path, manifest: Manifest) -> tuple[World, C
     """The world and the trained module, for evaluation, from the files of ``run_dir``."""
     world = _world(config, run_dir, manifest)
     module = make_module(config, world)
-    path = run_dir / "encoders.pt"
+    state = read_weights(run_dir, manifest)
     try:
-        state = tensors.load(path)
-        if tensors.file_sha256(path) != manifest.values["encoders_sha256"]:
-            raise UserError(f"{path}: is not what this run trained (its hash differs); {REMEDY}")
         module.encoders.load_state_dict(state["encoders"])
         module.objective.load_state_dict(state["objective"])
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; {REMEDY}") from None
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(
-            f"{path}: damaged or of another encoder ({str(error).splitlines()[0]}); {REMEDY}"
-        ) from None
+        raise unreadable(run_dir, error) from None
     return world, module.eval()
 
 

@@ -11,8 +11,6 @@ This is what published sets of features are converted to, and what anybody makes
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl.archives.pixels import Tell, quiet
+from mmcl.archives.pixels import Tell, filled, quiet
 from mmcl.errors import UserError
 from mmcl.records.files import umask, write_json
 
@@ -122,18 +120,13 @@ def write_arrays(
     """
     if folder.exists():
         raise UserError(f"{folder}: is there already; name another folder, or remove it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    try:
+    with filled(folder, "name another folder") as beside:
         for split, arrays in splits.items():
             (beside / split).mkdir()
             for name, array in arrays.items():
                 _write(beside / split / f"{name}.npy", array)
         write_json(beside / "about.json", dict(about))
-        beside.chmod(0o777 & ~umask())
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        beside.chmod(0o777 & ~umask())  # a temporary folder is its maker's alone
 
 
 def _write(path: Path, array: np.ndarray | Blocks) -> None:

@@ -84,21 +84,19 @@ def write_images(path: Path, images: Iterable[np.ndarray], n: int, tell: Tell = 
 
 
 @contextlib.contextmanager
-def filled(target: Path) -> Iterator[Path]:
+def filled(target: Path, remedy: str = "keep it elsewhere: data.cache=FOLDER") -> Iterator[Path]:
     """A folder to write into that becomes ``target`` when the block ends well: ``target`` is whole or not there.
 
     Where another process was faster, its folder stays.
 
     Raises:
-        UserError: the place cannot be written to.
+        UserError: the place may not be written to, with the ``remedy``.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".packing-"))
     except PermissionError:
-        raise UserError(
-            f"{target.parent}: may not be written to; keep it elsewhere: data.cache=FOLDER"
-        ) from None
+        raise UserError(f"{target.parent}: may not be written to; {remedy}") from None
     try:
         yield beside
         try:

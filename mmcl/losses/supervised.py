@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmcl.checks import require
 from mmcl.losses.inputs import check_matrix, full_precision
 from mmcl.losses.options import as_member, require_positive
-from mmcl.losses.terms import is_single, parts
+from mmcl.losses.terms import is_single
 
 
 def whole(names: Sequence[str]) -> str:
@@ -24,10 +24,10 @@ def whole(names: Sequence[str]) -> str:
 
     Raises ``ValueError`` where there is none.
     """
-    found = max(names, key=lambda name: name.count("+"))
-    single = [name for name in names if is_single(name)]
-    good = set(parts(found)) >= set(single)
-    require(good, "encodings", list(names), "one of all modalities together: choose encoder=multimodal")
+    found = "+".join(filter(is_single, names))
+    require(
+        found in names, "encodings", list(names), "one of all modalities together: choose encoder=multimodal"
+    )
     return found
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import nn
 
 from mmcl.errors import UserError
-from mmcl.records import tensors
 from mmcl.records.manifest import Manifest
+from mmcl.records.weights import read_weights
 
 
 def begin_with(encoders: nn.Module, run_dir: Path) -> None:
@@ -26,15 +26,7 @@ def begin_with(encoders: nn.Module, run_dir: Path) -> None:
         raise UserError(
             f"{place}: holds run {manifest.values['run_key']}, and is not called so; give the folder its run's name"
         )
-    path = run_dir / "encoders.pt"
-    try:
-        if tensors.file_sha256(path) != manifest.values["encoders_sha256"]:
-            raise UserError(f"{path}: is not what that run trained (its hash differs)")
-        theirs = tensors.load(path)["encoders"]
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; copy the whole run directory") from None
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error})") from None
+    theirs = read_weights(run_dir, manifest)["encoders"]
     ours = encoders.state_dict()
     fitting = {
         name: values for name, values in theirs.items() if name in ours and ours[name].shape == values.shape

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mmcl.archives.arrays import THERE
 from mmcl.archives.pickles import load_pickle
-from mmcl.archives.published.common import Options, Split, entry, shaped
+from mmcl.archives.published.common import Options, Split, entry, part, shaped
 from mmcl.errors import UserError
 
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
@@ -27,10 +26,7 @@ def affect(source: Path, options: Options, *, score: bool) -> dict[str, Split]:
     tables = load_pickle(source, trusted=options.pickle)
     for theirs, ours in SPLITS.items():
         place = f"{source}, split {theirs}"
-        table = tables.get(theirs) if isinstance(tables, Mapping) else None
-        if table is None:
-            have = ", ".join(map(str, tables)) if isinstance(tables, Mapping) else type(tables).__name__
-            raise UserError(f"{source}: has no split {theirs!r}; it has {have}")
+        table = part(tables, theirs, str(source), "split ")
         text = shaped(entry(table, "text", place), (None, None, None), f"{place}, text")
         n, steps = text.shape[:2]
         series = {"text": text}

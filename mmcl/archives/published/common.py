@@ -36,13 +36,18 @@ class Options:
     trajectory: str = r"(.*?)[_-]?\d+(?:_1000)?"
 
 
-def entry(table: Any, key: str, place: str) -> np.ndarray:
-    """An entry of a table as an array of numbers."""
+def part(table: Any, key: str, place: str, kind: str = "") -> Any:
+    """What a table has under ``key``; ``kind``: what that is called in a message, with a space after it."""
     try:
-        value = table[key]
+        return table[key]
     except (KeyError, TypeError, IndexError):
         have = ", ".join(map(str, table)) if isinstance(table, Mapping) else type(table).__name__
-        raise UserError(f"{place}: has no {key!r}; it has {have}") from None
+        raise UserError(f"{place}: has no {kind}{key!r}; it has {have}") from None
+
+
+def entry(table: Any, key: str, place: str) -> np.ndarray:
+    """An entry of a table as an array of numbers."""
+    value = part(table, key, place)
     try:
         array = np.asarray(value)
         return array if array.dtype.kind in "biufSU" else array.astype(np.float32)
