@@ -69,6 +69,7 @@ def step(spec: Any, case: str, rank: int | None) -> tuple[Tensor, list[Tensor]]:
     g = torch.Generator().manual_seed(0)
     dtype = CASES[case]
     x, y, x_fresh, y_fresh = (torch.randn(WORLD * ROWS, 4, generator=g, dtype=dtype) for _ in range(4))
+    labels = torch.randint(2, (WORLD * ROWS, 1), generator=g)
     mine = slice(None) if rank is None else slice(rank * ROWS, (rank + 1) * ROWS)
     torch.manual_seed(1)
     model = nn.ModuleDict({"x1": nn.Linear(4, WIDTH), "x2": nn.Linear(4, WIDTH)}).to(dtype)
@@ -81,11 +82,16 @@ def step(spec: Any, case: str, rank: int | None) -> tuple[Tensor, list[Tensor]]:
                 model["x1"](x[mine] + draw * x_fresh[mine]),
                 model["x2"](y[mine] - draw),
             )
-            if getattr(spec, "terms", ()):
+            if getattr(spec, "terms", ()) or hasattr(loss, "label"):
                 z[f"x1+x2{at}"] = z[f"x1{at}"] + z[f"x2{at}"]
-        fresh = {"x1": model["x1"](x_fresh[mine]), "x2": model["x2"](y_fresh[mine])}
-        needs = getattr(loss, "needs_fresh_batch", False)
-        value = loss(gather_encodings(z), gather_encodings(fresh) if needs else None)
+            if hasattr(loss, "label"):
+                del z[f"x1{at}"], z[f"x2{at}"]
+        second = None
+        if hasattr(loss, "label"):
+            second = gather_rows(labels[mine])
+        elif getattr(loss, "needs_fresh_batch", False):
+            second = gather_encodings({"x1": model["x1"](x_fresh[mine]), "x2": model["x2"](y_fresh[mine])})
+        value = loss(gather_encodings(z), second)
     value.backward()
     return value.detach(), [p.grad for p in (*model.parameters(), *loss.parameters())]
 
