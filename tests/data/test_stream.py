@@ -1,3 +1,5 @@
+import threading
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -48,6 +50,30 @@ def test_batches_are_the_rows_of_draws_in_turn(world, fresh):
         first = k % per_draw * rows
         for i, batch in enumerate(b for b in stream.batch(k) if b is not None):
             assert torch.equal(batch.views["x2"], draw.views["x2"][first + i * size : first + (i + 1) * size])
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("size", [3, 3000])
+def test_a_thread_that_draws_ahead_draws_the_same_batches_and_ends_with_them(world, fresh, size):
+    here = BatchStream(world, seed=3, batch_size=size, fresh=fresh, start=1, stop=6, together=2)
+    before = threading.active_count()
+    for ours, theirs in zip(replace(here, for_gpu=True), here, strict=True):
+        for batches in zip(ours, theirs, strict=True):
+            for mine, other in zip(*batches, strict=True):
+                assert (mine is None) == (other is None)
+                assert mine is None or torch.equal(mine.views["x2"], other.views["x2"])
+    assert threading.active_count() == before
+
+
+def test_an_error_of_the_thread_that_draws_ahead_comes_to_the_caller(world):
+    class Broken:
+        views = world.views
+
+        def sample(self, n, generator):
+            raise RuntimeError("no sample")
+
+    with pytest.raises(RuntimeError, match="no sample"):
+        next(iter(BatchStream(Broken(), seed=3, batch_size=8, for_gpu=True)))
 
 
 def test_a_batch_too_large_to_be_drawn_with_another_is_a_draw_of_its_own(world):

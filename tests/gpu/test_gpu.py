@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
+from mmcl.data import BatchStream
 from mmcl.losses import Negatives, Similarity, contrastive_loss
+from mmcl.random import Stream, generator
 from mmcl.records import tensors
+from mmcl.worlds import LatentVariableModel
 
 pytestmark = [
     pytest.mark.gpu,
@@ -48,6 +52,12 @@ def test_the_loss_and_its_gradient_are_the_cpus(similarity, negatives):
         found.append([loss.detach().cpu(), *(x.grad.cpu() for x in leaves)])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_a_stream_for_a_gpu_lies_in_page_locked_memory():
+    world = LatentVariableModel(condition_ratio=0.2, condition_draws=50).draw(generator(0, Stream.WORLD))
+    for (batch, second), *_ in islice(BatchStream(world, seed=0, batch_size=8, fresh=True, for_gpu=True), 2):
+        assert all(view.is_pinned() for part in (batch, second) for view in part.views.values())
 
 
 def test_a_run_in_float64_ends_with_the_cpus_weights(tmp_path):
