@@ -37,6 +37,7 @@ from mmcl.records.keys import evaluation_keys, foreign_callbacks
 from mmcl.records.lock import locked
 from mmcl.records.manifest import COMPLETED, FAILED, INTERRUPTED, RUNNING, Manifest
 from mmcl.records.weights import REMEDY, read_weights, unreadable
+from mmcl.theory import informations
 from mmcl.training.callbacks import Beat, LogLoss, Resumable
 from mmcl.training.context import Context
 from mmcl.training.loggers import LoggedRun, Loggers
@@ -45,7 +46,7 @@ from mmcl.training.processes import Processes
 from mmcl.training.start import begin_with
 from mmcl.training.stop import Stop
 from mmcl.training.trainer import Precision
-from mmcl.worlds import Batch, CountedWorld, SplitWorld, World, content_of, world_hash
+from mmcl.worlds import Batch, CountedWorld, KnownWorld, SplitWorld, World, content_of, world_hash
 
 RESULT_COLUMNS = (
     "run_key",
@@ -633,6 +634,17 @@ def _sample(world: World, seed: int, n: int | None, split: str, intervention: st
     return source.sample(n, generator(seed, STREAMS[split]), intervention=intervention)
 
 
+def _information(world: World) -> dict[str, dict[str, float]]:
+    """Representation -> factor -> the bits that its views tell, of a world that knows."""
+    source = world.part("test") if isinstance(world, SplitWorld) else world
+    if not isinstance(source, KnownWorld):
+        return {}
+    told = {factor: informations(law) for factor, law in source.laws().items()}
+    first, second = source.views
+    names = (first, second, f"{first}+{second}")
+    return {name: {factor: bits[i] for factor, bits in told.items()} for i, name in enumerate(names)}
+
+
 def _draw(config: Train, run_dir: Path, manifest: Manifest) -> None:
     """Write the pictures that the config asks for."""
     from mmcl.visuals import draw_pictures  # matplotlib is not loaded where nothing is drawn
@@ -693,4 +705,5 @@ def _run_evaluators(
             references={**REFERENCES, "none": content_of(world)},
             device=device,
             project=module.projections,
+            information=_information(world),
         )

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": BASE | {"errors", "records", "hydra", "omegaconf"},
     "experiment": {
         "torch", "lightning", "yaml", "rich", "omegaconf", "checks", "errors", "random", "config", "data", "worlds",
-        "training", "evaluators", "records", "visuals",
+        "training", "theory", "evaluators", "records", "visuals",
     },
     "sweeps": {"errors", "config", "records", "cores"},
     "jobs": {"errors", "config", "experiment", "reports", "records", "training", "hydra", "omegaconf"},

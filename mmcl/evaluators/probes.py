@@ -279,7 +279,8 @@ class Probe(Predictor):
     ) -> list[Row]:
         """Three rows per representation and discrete factor (none: no row, no cost); no use of ``objective``.
 
-        The ceiling is that of the same probe of the reference factors, one-hot (``bilinear``: of their products).
+        The ceiling is that of the same probe of the reference factors, one-hot (``bilinear``: of their products); of
+        ``bits``, where that is known, what the views tell of the factor: ``test.information``, exact.
         """
         check_splits(fit, test, reference)
         names = self._targets(fit)
@@ -301,6 +302,7 @@ class Probe(Predictor):
             ceiling = scores(a, b, "+".join(reference))
         rows = []
         for representation, parts in self._inputs(fit).items():
+            known = test.information.get(representation.replace("*", "+"), {})
             x_fit, x_test = (tuple(side.z[part] for part in parts) for side in (fit, test))
             found = scores(x_fit, x_test, representation)
             rows += [
@@ -311,7 +313,9 @@ class Probe(Predictor):
                     metric=metric,
                     value=found[name][metric],
                     chance=_chance(metric, y_test[name]),
-                    ceiling=ceiling[name][metric] if ceiling else None,
+                    ceiling=known[name]
+                    if metric == "bits" and name in known
+                    else ceiling.get(name, {}).get(metric),
                     n_fit=len(fit),
                     n_test=len(test),
                 )

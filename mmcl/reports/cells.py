@@ -13,6 +13,7 @@ import pandas as pd
 
 from mmcl.errors import UserError
 from mmcl.reports.configs import plain, sort_key
+from mmcl.reports.ranks import rank_correlation, rank_interval
 from mmcl.reports.scores import Inputs, decisive, joined, lines, may_be
 from mmcl.reports.spec import Axis, Entry, PaperValue, Spec, label_of, near
 
@@ -49,6 +50,22 @@ class Cell:
         """The scores that are numbers, a seed each."""
         return [s.value for s in self.scores if math.isfinite(s.value)]
 
+    def centre(self, statistic: str) -> float:
+        """The one number that ``statistic`` makes of :attr:`values` (one or more), held against the paper's."""
+        if statistic == "rank_correlation":
+            return rank_correlation(*self._beside_ceilings())
+        return centre(self.values, statistic)
+
+    def spread(self, statistic: str) -> tuple[float, float]:
+        """From where to where ``statistic`` says that it may be: see :func:`spread`, :func:`rank_interval`."""
+        if statistic == "rank_correlation":
+            return rank_interval(*self._beside_ceilings())
+        return spread(self.values, statistic)
+
+    def _beside_ceilings(self) -> tuple[list[float], list[float]]:
+        found = [s for s in self.scores if math.isfinite(s.value) and math.isfinite(s.ceiling)]
+        return [s.value for s in found], [s.ceiling for s in found]
+
     def mean_of(self, name: str) -> float:
         """The mean ``ceiling`` or ``chance`` over the seeds of :attr:`values`; NaN where one of them has none."""
         found = [getattr(s, name) for s in self.scores if math.isfinite(s.value)]
@@ -63,7 +80,7 @@ class Cell:
         """Whether ours is within the tolerance of the paper's mean; ``None``: one of them is not there."""
         if self.paper is None or not self.values:
             return None
-        return abs(centre(self.values, statistic) - self.paper.mean) <= self.paper.tolerance + SLACK
+        return abs(self.centre(statistic) - self.paper.mean) <= self.paper.tolerance + SLACK
 
 
 @dataclass(frozen=True)
@@ -109,7 +126,7 @@ def spread(values: Sequence[float], statistic: str) -> tuple[float, float]:
 
 
 def centre(values: Sequence[float], statistic: str) -> float:
-    """The one number of ``values`` (one or more) that is held against the paper's."""
+    """The one number of ``values`` (one or more)."""
     if statistic in ("median", "median_range"):
         return statistics.median(values)
     return {"min": min, "max": max}.get(statistic, statistics.fmean)(values)
@@ -224,8 +241,9 @@ def _scores(part: pd.DataFrame, name: str) -> tuple[Score, ...]:
 
 
 def _check_alike(part: pd.DataFrame, where: str, columns: Sequence[str], spec: Spec) -> None:
-    """Within a cell there is one row for each seed, and runs differ in the seed alone."""
-    twice = part[part.duplicated("seed", keep=False)]
+    """Within a cell there is one row for each seed, and runs differ in the seed, and in what is pooled, alone."""
+    pooled = [column for column in spec.pool if column in part.columns]
+    twice = part[part.duplicated(["seed", *pooled], keep=False)]
     if len(twice):
         pair = twice[twice.seed.eq(twice.seed.iloc[0])].iloc[:2]
         differ = [c for c in pair.columns if c not in NUMERIC and pair[c].nunique() > 1]
@@ -248,9 +266,16 @@ NUMERIC = ("value", "chance", "ceiling", "excess", "n_fit", "n_test")
 
 
 def _check_nan(grid: Grid, spec: Spec) -> None:
-    references = [name for name, asked in (("ceiling", spec.ceiling), ("chance", spec.chance)) if asked]
+    ranked = spec.statistic == "rank_correlation"
+    asks = (("ceiling", spec.ceiling or ranked), ("chance", spec.chance))
+    references = [name for name, asked in asks if asked]
     bad = []
     for cell in grid.cells.values():
+        if ranked and cell.values and math.isnan(cell.mean_of("ceiling")) and not cell.lacking("ceiling"):
+            raise UserError(
+                f"row {cell.row.label}, column {cell.column.label}: statistic=rank_correlation: its scores have no "
+                "ceiling; choose another statistic, or scores that have one"
+            )
         bad += [(cell, s, _said(s.value)) for s in cell.scores if not math.isfinite(s.value)]
         for name in references if _comparable(cell.column) else ():
             bad += [(cell, s, f"{_said(getattr(s, name))} as {name}") for s in cell.lacking(name)]

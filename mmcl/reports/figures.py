@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mmcl.reports.cells import Cell, Grid, centre, spread
+from mmcl.reports.cells import Cell, Grid
 from mmcl.reports.configs import plain, sort_key
 from mmcl.reports.spec import Spec, label_of
 
@@ -47,9 +47,9 @@ def _by_row(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
             cell = grid.cells[i, j]
             values = cell.values
             if spec.figure.kind == "bars" and values:
-                middle = centre(values, spec.statistic)
+                middle = cell.centre(spec.statistic)
                 axis.barh(i - 0.1, middle, 0.34, color="#9ecae1", label=_ours(spec))
-                low, high = spread(values, spec.statistic)
+                low, high = cell.spread(spec.statistic)
                 axis.plot([low, high], [i - 0.1] * 2, color=OURS, linewidth=1.5)
             elif values:
                 places = [i - 0.1 + 0.24 * ((k + 0.5) / len(values) - 0.5) for k in range(len(values))]
@@ -172,9 +172,9 @@ def _line(
     """A line through the middles, and a band of their spreads."""
     xs = [x for x, _ in found]
     axis.plot(
-        xs, [centre(cell.values, spec.statistic) for _, cell in found], style, color=color, markersize=4, label=label
+        xs, [cell.centre(spec.statistic) for _, cell in found], style, color=color, markersize=4, label=label
     )  # fmt: skip
-    spreads = [spread(cell.values, spec.statistic) for _, cell in found]
+    spreads = [cell.spread(spec.statistic) for _, cell in found]
     axis.fill_between(
         xs, [low for low, _ in spreads], [high for _, high in spreads], color=color, alpha=0.2, linewidth=0
     )  # fmt: skip

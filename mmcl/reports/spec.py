@@ -19,7 +19,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "conf" / "report"
 
 AGGREGATES = ("none", "role")
 DERIVED = ("none", "content_size")
-STATISTICS = ("mean_std", "mean_interval", "mean", "median", "median_range", "min", "max")
+STATISTICS = (
+    "mean_std", "mean_interval", "mean", "median", "median_range", "min", "max", "rank_correlation",
+)  # fmt: skip
 SCORES = ("value", "chance", "ceiling", "excess")
 WORST = ("min", "max", "abs", "none")
 LAYOUTS = ("cells", "seeds")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmcl.reports.cells import Cell, Grid, centre, spread, std
+from mmcl.reports.cells import Cell, Grid, std
 from mmcl.reports.configs import sort_key
 from mmcl.reports.spec import Entry, Paper, PaperValue, Spec
 
@@ -22,11 +22,13 @@ STATISTICS = {
     "median_range": "median [lowest, highest] over n seeds",
     "min": "lowest of n seeds",
     "max": "highest of n seeds",
+    "rank_correlation": "rank correlation of scores and ceilings [its 95 % bootstrap interval] over n runs",
 }
 MIDDLES = {
     "mean_std": "mean ± std",
     "mean_interval": "mean [95 % interval]",
     "median_range": "median [range]",
+    "rank_correlation": "rank correlation [95 % interval]",
 }
 """How the layout ``seeds`` calls the line of a statistic that is more than one number."""
 
@@ -96,11 +98,11 @@ def cell_text(cell: Cell, spec: Spec) -> str:
 def _statistic_text(cell: Cell, spec: Spec) -> str:
     """What the spec's statistic makes of one value or more."""
     values, column = cell.values, cell.column
-    text = number(centre(values, spec.statistic), column.decimals)
+    text = number(cell.centre(spec.statistic), column.decimals)
     if spec.statistic == "mean_std":
         text += f" ± {number(std(values), column.decimals) if len(values) > 1 else '–'}"
-    if spec.statistic in ("median_range", "mean_interval"):
-        low, high = spread(values, spec.statistic)
+    if spec.statistic in ("median_range", "mean_interval", "rank_correlation"):
+        low, high = cell.spread(spec.statistic)
         text += f" [{number(low, column.decimals)}, {number(high, column.decimals)}]"
     return f"{text} {column.unit}" if column.unit else text
 

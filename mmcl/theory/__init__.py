@@ -2,7 +2,7 @@
 
 from mmcl.theory.broja import ConvergenceError
 from mmcl.theory.darmois import gaussian_darmois
-from mmcl.theory.pid import Decomposition, decompose, entropy, mutual_information, optimum
+from mmcl.theory.pid import Decomposition, decompose, entropy, informations, mutual_information, optimum
 
 __all__ = [
     "ConvergenceError",
@@ -10,6 +10,7 @@ __all__ = [
     "decompose",
     "entropy",
     "gaussian_darmois",
+    "informations",
     "mutual_information",
     "optimum",
 ]

@@ -81,6 +81,20 @@ def mutual_information(p: Tensor) -> float:
     return max(float(torch.where(law > 0, law * ratio.log2(), 0.0).sum()), 0.0)
 
 
+def informations(p: Tensor) -> tuple[float, float, float]:
+    """I(X1; Y), I(X2; Y), I(X1, X2; Y), in bits, of a law P(x1, x2, y): ``(n1, n2, ny)``.
+
+    Raises ``ValueError`` unless p is a finite array of three axes, >= 0, that sums to 1 up to 1e-9.
+
+    >>> xor = torch.tensor([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
+    >>> informations(xor)
+    (0.0, 0.0, 1.0)
+    """
+    law = _law(p, "(n1, n2, ny)")
+    both = mutual_information(law.flatten(0, 1))
+    return mutual_information(law.sum(dim=1)), mutual_information(law.sum(dim=0)), both
+
+
 def optimum(p: Tensor) -> Tensor:
     """Q* of least I_Q(X1, X2; Y) among the laws with P's marginals (x1, y) and (x2, y).
 

@@ -130,6 +130,15 @@ class CountedWorld(SplitWorld, Protocol):
 
 
 @runtime_checkable
+class KnownWorld(World, Protocol):
+    """A world that knows how much its views tell of its factors."""
+
+    def laws(self) -> dict[str, Tensor]:
+        """Factor -> ``p(x1, x2, y)`` of its samples, float64; of a view there is what tells of the factor."""
+        ...
+
+
+@runtime_checkable
 class StreamedWorld(World, Protocol):
     """A world whose training samples come in a sequence, and are read from somewhere as training goes along."""
 

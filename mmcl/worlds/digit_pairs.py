@@ -173,13 +173,14 @@ class DigitPairsWorld:
             "match": FactorRole("synergy", None, 2),
         }
 
-    def laws(self, bias: float = 0.0) -> dict[str, Tensor]:
-        """Factor -> exact ``p(a, b, y)`` at this bias, (10, 10, classes), float64; 0: the law of evaluation.
+    def laws(self, bias: float | None = None) -> dict[str, Tensor]:
+        """Factor -> exact ``p(a, b, y)`` at this bias, or its own: (10, 10, classes), float64.
 
         Each view knows its digit (of which the parity alone would do for ``parity``).
 
         Raises ``ValueError`` for a bias out of range.
         """
+        bias = self.bias if bias is None else bias
         require_share("bias", bias)
         pairs = biased(_free(self.model.share), self.mapping, bias)
         digit = torch.arange(DIGITS)

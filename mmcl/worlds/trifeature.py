@@ -201,9 +201,9 @@ class VectorTrifeatureWorld:
         """Name of each factor -> its role."""
         return trifeature_roles(self.model.levels)
 
-    def laws(self, bias: float = 0.0) -> dict[str, Tensor]:
-        """Factor -> exact ``p(x1, x2, y)`` at this bias, see :func:`trifeature_laws`."""
-        return trifeature_laws(self.mapping, bias)
+    def laws(self, bias: float | None = None) -> dict[str, Tensor]:
+        """Factor -> exact ``p(x1, x2, y)`` at this bias, or its own, see :func:`trifeature_laws`."""
+        return trifeature_laws(self.mapping, self.bias if bias is None else bias)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of the tensors that make this world.

@@ -1,11 +1,13 @@
 """Every method makes its encoders and its first loss in every experiment that it is for."""
 
+import csv
+
 import pytest
 import torch
 
 from mmcl.config.compose import CONF, compose_one
 from mmcl.config.schema import validate_train
-from mmcl.experiment import make_module
+from mmcl.experiment import make_module, train
 from mmcl.random import Stream, generator
 
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
@@ -62,3 +64,25 @@ def test_what_is_probed_behind_the_heads_is_what_was_compared(method, widths):
     if method == "cross":
         heads = module.encoders.project.heads
         assert torch.equal(found["x1+x2"], torch.cat([heads["x1"](z["x1"]), heads["x2"](z["x2"])], dim=1))
+
+
+def test_bits_stand_beside_what_the_views_tell(tmp_path):
+    """Evaluated where half the pairs are forced to go together: S = h(0.5 + 0.5 / 3), the entropy of 2/3 and 1/3."""
+    sizes = [
+        "evaluation.n_fit=300",
+        "evaluation.n_test=200",
+        "trainer.max_steps=1",
+        "trainer.steps_per_execution=1",
+    ]
+    small = ["data.levels=3", "data.evaluation_bias=0.5", "evaluator=[probe_linear]", "callbacks=[]", *sizes]
+    overrides = ["experiment=comm/trifeature", *small]
+    train(validate_train(compose_one("train", overrides)), tmp_path / "run", overrides)
+    with (tmp_path / "run" / "results.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "bits"]
+    ceiling = {(row["target"], row["representation"]): float(row["ceiling"]) for row in rows}
+    log3, synergy = 1.584962501, 0.918295834
+    assert ceiling["shape", "x1"] == ceiling["shape", "x1+x2"] == pytest.approx(log3)
+    assert ceiling["texture.x1", "x1"] == pytest.approx(log3)
+    assert ceiling["texture.x1", "x2"] == pytest.approx(0.333, abs=0.001)  # what of U1 is R at this bias
+    assert ceiling["match", "x1"] == ceiling["match", "x2"] == pytest.approx(0, abs=1e-12)
+    assert ceiling["match", "x1+x2"] == pytest.approx(synergy)

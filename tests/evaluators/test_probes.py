@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -369,6 +370,20 @@ def test_the_ceiling_is_the_probe_of_the_true_content(probe: Probe) -> None:
     assert ceiling["content", "balanced_accuracy"] == 1.0
     assert ceiling["other", "balanced_accuracy"] == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / 600))
     assert {(r.split, r.n_fit, r.n_test) for r in rows} == {("test", 600, 600)}
+
+
+@pytest.mark.parametrize("probe", KINDS, ids=IDS)
+def test_the_ceiling_of_bits_is_what_the_views_tell_where_that_is_known(probe: Probe) -> None:
+    content, other = labels(1200, 3), labels(1200, 2, seed=1)
+    z = {"x1": normal(1200, 2), "x2": normal(1200, 2, seed=1), "x1+x2": normal(1200, 2, seed=2)}
+    fit, test = split(z, {"content": content, "other": other}, 600)
+    told = {"x1": {"other": 0.25}, "x1+x2": {"other": 0.75}}
+    rows = probe.evaluate(fit, replace(test, information=told), ("content",))
+    plain = probe.evaluate(fit, test, ("content",))
+    for row, without in zip(rows, plain, strict=True):
+        known = row.metric == "bits" and row.target == "other" and row.representation != "x2"
+        expected = {"x1": 0.25}.get(row.representation, 0.75) if known else without.ceiling
+        assert row == replace(without, ceiling=expected)
 
 
 @pytest.mark.parametrize("probe", KINDS, ids=IDS)

@@ -247,6 +247,38 @@ def test_runs_of_several_settings_are_not_pooled_unawares(tmp_path):
     make_report(write_spec(tmp_path / "s.yaml", pool=["batch_size"]), tmp_path / "sweep")
 
 
+def test_scores_of_pooled_settings_are_ranked_against_their_ceilings(sweep, tmp_path):
+    """Contents 0.90, 0.92, 0.97 of three seeds, twice. Ceilings that rank so; in one setting the other way round."""
+    rows = list(csv.DictReader((sweep / "results.csv").read_text().splitlines()))
+    spec = {
+        "statistic": "rank_correlation",
+        "rows": {"by": ["metric"]},
+        "columns": {"by": ["role"], "entries": [{"at": "content"}]},
+        "pool": ["data.causal"],
+        "seeds": 6,
+        "paper": None,
+        "ceiling": False,
+    }
+
+    def cell(ceiling):
+        write_rows(sweep / "results.csv", [row | {"ceiling": ceiling(row)} for row in rows])
+        return lines(make_report(write_spec(tmp_path / "s.yaml", **spec), sweep))[2]
+
+    assert cell(lambda row: int(row["seed"])) == "| r2 | 1.000 [1.000, 1.000] (n = 6) |"
+    assert "| r2 | 0.000 [" in cell(
+        lambda row: int(row["seed"]) * (1 if row["data.causal"] == "true" else -1)
+    )
+    with pytest.raises(
+        UserError, match=r"row r2, column content: statistic=rank_correlation: its scores have no ceiling"
+    ):
+        cell(lambda row: "")
+    with pytest.raises(UserError, match=r"NaN as ceiling for seed 0 \(run a000000000\)"):
+        cell(lambda row: "" if row["run_key"] == "a000000000" else row["seed"])
+    spec["pool"] = []
+    with pytest.raises(UserError, match=r"rows for seed 0 \(run .*they differ in .*data\.causal"):
+        cell(lambda row: row["seed"])
+
+
 def test_a_table_by_seed_with_median_worst_and_wall_time(sweep, tmp_path):
     entries = [
         {"at": "content", "label": "content", "worst": "min"},

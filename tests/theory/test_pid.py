@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from mmcl.theory import ConvergenceError, broja, decompose, entropy, mutual_information, optimum, pid
+from mmcl.theory import (
+    ConvergenceError,
+    broja,
+    decompose,
+    entropy,
+    informations,
+    mutual_information,
+    optimum,
+    pid,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # on import: which of its optional solvers there are
@@ -61,6 +70,16 @@ class TestInformation:
         assert mutual_information(channel) == pytest.approx(1 - binary_entropy(0.1))
         a, b = (torch.tensor(p, dtype=torch.float64) for p in ([0.2, 0.8, 0.0], [0.5, 0.1, 0.4]))
         assert 0 <= mutual_information(torch.outer(a, b)) < 1e-12
+
+    def test_informations_of_each_source_and_of_both(self):
+        """Y of X1 alone, and of X2 alone; two sources that tell the same."""
+        own = torch.eye(2, dtype=torch.float64)[:, None, :].expand(2, 3, 2) / 6
+        assert informations(own) == pytest.approx((1, 0, 1))
+        assert informations(own.transpose(0, 1)) == pytest.approx((0, 1, 1))
+        law = torch.tensor([[[0.5, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.5]]])
+        assert informations(law) == pytest.approx((1, 1, 1))
+        with pytest.raises(ValueError, match="n1, n2, ny"):
+            informations(torch.ones(2, 2) / 4)
 
 
 class TestClosedForms:

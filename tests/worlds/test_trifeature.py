@@ -90,6 +90,7 @@ def test_a_part_may_be_given_a_bias_of_its_own():
     for part, share in ((w, 0.2), (w.part("validation"), 0.6), (w.part("test"), 0.6)):
         match = part.sample(20000, generator(4)).factors["match"].double().mean()
         assert abs(float(match) - share) < 4.5 * math.sqrt(share * (1 - share) / 20000)
+        assert float(part.laws()["match"][:, :, 1].sum()) == pytest.approx(share)
     with pytest.raises(ValueError, match=r"evaluation_bias=2\.0"):
         VectorTrifeature(evaluation_bias=2.0)
 
