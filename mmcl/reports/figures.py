@@ -74,6 +74,7 @@ def _ours(spec: Spec) -> str:
         "mean_std": "ours, mean ± std",
         "mean_interval": "ours, mean and its 95 % interval",
         "median_range": "ours, median and range",
+        "rank_correlation": "ours, rank correlation and its 95 % interval",
     }.get(spec.statistic, f"ours, {spec.statistic}")
 
 

@@ -213,6 +213,13 @@ def _spec(name: str, values: Any) -> Spec:
             raise UserError(
                 f"rows.entries: {entry.label}: at={label_of(entry.at)} stands there twice; leave one out"
             )
+    statistic = _choice(node.get("statistic", "mean_std"), "statistic", STATISTICS)
+    figure = _figure(node.get("figure", {}), rows)
+    if statistic == "rank_correlation" and figure.kind not in ("bars", "lines", "profiles", "none"):
+        raise UserError(
+            f"figure.kind={figure.kind}: shows single scores, which statistic=rank_correlation does not speak of; "
+            "choose bars, lines, profiles or none"
+        )
     if twice := set(rows.by) & set(columns.by):
         raise UserError(f"columns.by: {min(twice)}: stands in rows.by already; name it in one of them")
     return Spec(
@@ -227,7 +234,7 @@ def _spec(name: str, values: Any) -> Spec:
         aggregate=_choice(node.get("aggregate", "none"), "aggregate", AGGREGATES),
         rows=rows,
         columns=columns,
-        statistic=_choice(node.get("statistic", "mean_std"), "statistic", STATISTICS),
+        statistic=statistic,
         seeds=_integer(node["seeds"], "seeds", 1),
         pool=_strings(node.get("pool", []), "pool"),
         paper=_paper(node.get("paper"), rows, columns),
@@ -235,7 +242,7 @@ def _spec(name: str, values: Any) -> Spec:
         chance=_boolean(node.get("chance", False), "chance"),
         decimals=decimals,
         layout=_choice(node.get("layout", "cells"), "layout", LAYOUTS),
-        figure=_figure(node.get("figure", {}), rows),
+        figure=figure,
     )
 
 

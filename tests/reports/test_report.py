@@ -258,6 +258,7 @@ def test_scores_of_pooled_settings_are_ranked_against_their_ceilings(sweep, tmp_
         "seeds": 6,
         "paper": None,
         "ceiling": False,
+        "figure": {"kind": "bars"},
     }
 
     def cell(ceiling):
@@ -274,6 +275,8 @@ def test_scores_of_pooled_settings_are_ranked_against_their_ceilings(sweep, tmp_
         cell(lambda row: "")
     with pytest.raises(UserError, match=r"NaN as ceiling for seed 0 \(run a000000000\)"):
         cell(lambda row: "" if row["run_key"] == "a000000000" else row["seed"])
+    with pytest.raises(UserError, match=r"figure\.kind=points: shows single scores"):
+        make_report(write_spec(tmp_path / "s.yaml", **{**spec, "figure": {}}), sweep)
     spec["pool"] = []
     with pytest.raises(UserError, match=r"rows for seed 0 \(run .*they differ in .*data\.causal"):
         cell(lambda row: row["seed"])
