@@ -56,7 +56,24 @@ def test_the_papers_scale_of_images_is_the_papers(sweep):
     assert len({folder.endswith("independent") for folder in folders}) == 1
 
 
-@pytest.mark.parametrize("sweep", [s for s in SWEEPS if s.startswith("paper/") and s not in IMAGES])
+COMM = "paper/comm_trifeature"
+
+
+def test_the_papers_scale_of_comm_is_the_papers():
+    """Dufumier et al. (2025): 100 epochs of 10,000 pairs in batches of 64; two AlexNets, a width of 512."""
+    found = config(jobs(COMM)[0])
+    assert (found.run.batch_size, found.trainer.max_steps) == (64, 15_700)
+    assert (found.optimizer.lr, found.optimizer.weight_decay) == (3e-4, 1e-4)
+    assert (found.data.size, found.data.renders, found.data.held_out) == (224, 3, 0.2)
+    assert (found.encoder.encoding_size, found.encoder.backbone.net.value) == (512, "alexnet")
+    assert list(found.encoder.head.widths) == [512, 512, 256]
+    keys = [{o.partition("=")[0] for o in jobs(name)[0]} for name in ("comm_trifeature", COMM)]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize(
+    "sweep", [s for s in SWEEPS if s.startswith("paper/") and s not in IMAGES and s != COMM]
+)
 def test_the_papers_scale_is_the_papers(sweep):
     item = sweep.removeprefix("paper/")
     found = config(jobs(sweep)[0])

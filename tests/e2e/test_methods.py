@@ -20,7 +20,10 @@ LABEL = {"trifeature": "shape", "trifeature_images": "texture.x1", "digit_pairs"
 
 
 def test_all_experiments_are_here():
-    assert set(SMALL) == {path.stem for path in (CONF / "experiment" / "comm").glob("*.yaml")}
+    """The paper's scale is in test_paper.py."""
+    assert {*SMALL, "trifeature_paper"} == {
+        path.stem for path in (CONF / "experiment" / "comm").glob("*.yaml")
+    }
 
 
 @pytest.mark.slow
