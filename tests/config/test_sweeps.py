@@ -56,24 +56,26 @@ def test_the_papers_scale_of_images_is_the_papers(sweep):
     assert len({folder.endswith("independent") for folder in folders}) == 1
 
 
-COMM = "paper/comm_trifeature"
+COMM = ("paper/comm_trifeature", "paper/comm_trifeature_supervised")
 
 
-def test_the_papers_scale_of_comm_is_the_papers():
+@pytest.mark.parametrize("sweep", COMM)
+def test_the_papers_scale_of_comm_is_the_papers(sweep):
     """Dufumier et al. (2025): 100 epochs of 10,000 pairs in batches of 64; two AlexNets, a width of 512."""
-    found = config(jobs(COMM)[0])
+    found = config(jobs(sweep)[0])
     assert (found.run.batch_size, found.trainer.max_steps) == (64, 15_700)
     assert (found.optimizer.lr, found.optimizer.weight_decay) == (3e-4, 1e-4)
     assert (found.data.size, found.data.renders, found.data.held_out) == (224, 3, 0.2)
     assert (found.encoder.encoding_size, found.encoder.backbone.net.value) == (512, "alexnet")
-    assert list(found.encoder.head.widths) == [512, 512, 256]
-    keys = [{o.partition("=")[0] for o in jobs(name)[0]} for name in ("comm_trifeature", COMM)]
-    assert keys[0] == keys[1]
+    if "supervised" not in sweep:
+        assert list(found.encoder.head.widths) == [512, 512, 256]
+    laptop, paper = ([set(job) for job in jobs(name)] for name in (sweep.removeprefix("paper/"), sweep))
+    assert [{o for o in job if "experiment" not in o and "sweep" not in o} for job in laptop] == [
+        {o for o in job if "experiment" not in o and "sweep" not in o} for job in paper
+    ]
 
 
-@pytest.mark.parametrize(
-    "sweep", [s for s in SWEEPS if s.startswith("paper/") and s not in IMAGES and s != COMM]
-)
+@pytest.mark.parametrize("sweep", [s for s in SWEEPS if s.startswith("paper/") and s not in (*IMAGES, *COMM)])
 def test_the_papers_scale_is_the_papers(sweep):
     item = sweep.removeprefix("paper/")
     found = config(jobs(sweep)[0])
