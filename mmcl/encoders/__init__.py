@@ -5,6 +5,7 @@ from mmcl.encoders.fusion import Concatenation, Dense, Transformer
 from mmcl.encoders.heads import Head, Heads
 from mmcl.encoders.image_text import ImageTextEncoders
 from mmcl.encoders.images import ImageNet
+from mmcl.encoders.linear import Linear
 from mmcl.encoders.mlp import MLP, mlp
 from mmcl.encoders.multimodal import Multimodal, MultimodalEncoders
 from mmcl.encoders.texts import TextNet
@@ -19,6 +20,7 @@ __all__ = [
     "Heads",
     "ImageNet",
     "ImageTextEncoders",
+    "Linear",
     "Multimodal",
     "MultimodalEncoders",
     "TextNet",

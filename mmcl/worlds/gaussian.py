@@ -1,0 +1,119 @@
+"""Two jointly Gaussian vectors: the world in which contrastive learning has closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mmcl.checks import require
+from mmcl.worlds.base import Batch, FactorRole
+from mmcl.worlds.checks import is_whole, require_cpu, require_sample, require_state
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """The law N(0, C) of two vectors u and v, the observed views.
+
+    Fields:
+        sizes: ``[n_u, n_v]``, each >= 1.
+        covariance: C as rows, n_u + n_v of as many numbers, symmetric and positive definite, of which the first n_u are
+            u's; None: drawn with the world.
+        max_correlation: of a drawn C, the largest canonical correlation that it may have, in [0, 1). They are uniform
+            from 0 to this; the canonical directions are uniform, and the marginals' roots are ``I + 0.3 N(0, 1)``.
+
+    Raises ``ValueError``, naming the field, for a value out of range.
+
+    Source: Baptista et al. (2025), Section 5. That C may be drawn is ours.
+    """
+
+    sizes: list[int] = field(default_factory=lambda: [1, 1])
+    covariance: list[list[float]] | None = None
+    max_correlation: float = 0.9
+
+    def __post_init__(self) -> None:
+        # Plain lists of our own: the caller's may be changed later, or be a config library's list type.
+        object.__setattr__(self, "sizes", list(self.sizes))
+        good = len(self.sizes) == 2 and all(is_whole(size, 1) for size in self.sizes)
+        require(good, "sizes", self.sizes, "two whole numbers >= 1")
+        require(0 <= self.max_correlation < 1, "max_correlation", self.max_correlation, "in [0, 1)")
+        if self.covariance is not None:
+            rows = [[float(x) for x in row] for row in self.covariance]
+            object.__setattr__(self, "covariance", rows)
+            n = sum(self.sizes)
+            lengths = [len(row) for row in rows]
+            require(lengths == [n] * n, "covariance", rows, f"{n} rows of {n} numbers, as sizes={self.sizes}")
+            matrix = torch.tensor(rows, dtype=torch.float64)
+            symmetric = bool(torch.isfinite(matrix).all()) and torch.allclose(matrix, matrix.mT)
+            require(symmetric, "covariance", rows, "finite and symmetric")
+            _, failed = torch.linalg.cholesky_ex(matrix)
+            allowed = "positive definite, with all canonical correlations below 1"
+            require(not bool(failed), "covariance", rows, allowed)
+
+    def draw(self, generator: torch.Generator) -> GaussianWorld:
+        """Draw one world: C, if it is not given.
+
+        Raises ``ValueError`` for a generator that is not on the CPU: a world must not depend on a device.
+        """
+        require_cpu(generator)
+        if self.covariance is not None:
+            return self.restore({"covariance": torch.tensor(self.covariance, dtype=torch.float64)})
+        k = min(self.sizes)
+        correlations = self.max_correlation * torch.rand(k, dtype=torch.float64, generator=generator)
+        roots, directions = [], []
+        for size in self.sizes:
+            noise = torch.randn(size, size, dtype=torch.float64, generator=generator)
+            roots.append(torch.eye(size, dtype=torch.float64) + 0.3 * noise)
+            square = torch.randn(size, size, dtype=torch.float64, generator=generator)
+            directions.append(torch.linalg.qr(square)[0][:, :k])
+        cross = roots[0] @ (directions[0] * correlations) @ directions[1].mT @ roots[1].mT
+        above = torch.cat([roots[0] @ roots[0].mT, cross], dim=1)
+        below = torch.cat([cross.mT, roots[1] @ roots[1].mT], dim=1)
+        return self.restore({"covariance": torch.cat([above, below])})
+
+    def restore(self, state: Mapping[str, Tensor]) -> GaussianWorld:
+        """The world with this state, as ``state_dict`` gave it. It samples bitwise what the original did.
+
+        Raises ``ValueError``, naming the tensor, if it is missing, or of another shape or dtype.
+        """
+        n = sum(self.sizes)
+        require_state(state, {"covariance": ((n, n), torch.float64)})
+        return GaussianWorld(self, state)
+
+
+class GaussianWorld:
+    """One world of a :class:`Gaussian`, which makes it. ``covariance``: C, ``(n_u + n_v, n_u + n_v)``, float64."""
+
+    def __init__(self, model: Gaussian, state: Mapping[str, Tensor]) -> None:
+        self.model = model
+        self.covariance = state["covariance"].detach().cpu().clone()
+        self._root = torch.linalg.cholesky(self.covariance).float()
+
+    @property
+    def views(self) -> dict[str, int]:
+        """Name of each view -> its size."""
+        return dict(zip(("u", "v"), self.model.sizes, strict=True))
+
+    @property
+    def roles(self) -> dict[str, FactorRole]:
+        """The vectors themselves are the factors: ``u`` and ``v``."""
+        return {name: FactorRole("modality_specific", name) for name in self.views}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of the tensor that makes this world: ``covariance``."""
+        return {"covariance": self.covariance.clone()}
+
+    def sample(self, n: int, generator: torch.Generator, intervention: str | None = None) -> Batch:
+        """Draw ``n`` >= 1 samples: views, and factors of the same values, float32.
+
+        Raises ``ValueError`` for n < 1, an intervention, or a generator that is not on the CPU.
+        """
+        require_sample(n, generator, intervention)
+        # A caller's autocast must not reach the world, or the data would depend on the training's precision.
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            normals = torch.randn(n, len(self.covariance), generator=generator)
+            u, v = (normals @ self._root.mT).split(self.model.sizes, dim=1)
+        views = {"u": u.contiguous(), "v": v.contiguous()}
+        return Batch(views, dict(views))
