@@ -154,3 +154,9 @@ class Tilt:
         """Slope and covariance of nu's v given u: ``(C + C_vv^-1)^-1 A^T`` and ``(C + C_vv^-1)^-1``."""
         covariance = torch.linalg.inv(self.c + torch.linalg.inv(pair.c_vv))
         return covariance @ self.a.mT, covariance
+
+    def mean_errors(self, pair: GaussianPair) -> tuple[Tensor, Tensor]:
+        """E|E_nu[u|v] - E_mu[u|v]|^2 over mu's v, and alike of v given u: scalars, in squared units of u and of v."""
+        of_u = self.u_given_v(pair)[0] - pair.u_given_v()[0]
+        of_v = self.v_given_u(pair)[0] - pair.v_given_u()[0]
+        return (of_u @ pair.c_vv * of_u).sum(), (of_v @ pair.c_uu * of_v).sum()

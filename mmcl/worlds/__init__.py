@@ -15,7 +15,7 @@ from mmcl.worlds.base import (
 from mmcl.worlds.classes import ClassValues, class_table
 from mmcl.worlds.covariance import wishart_cholesky
 from mmcl.worlds.digit_pairs import DigitPairs, DigitPairsWorld, Shared
-from mmcl.worlds.gaussian import Gaussian, GaussianWorld
+from mmcl.worlds.gaussian import Gaussian, GaussianWorld, RandomField
 from mmcl.worlds.latent_variable_model import LatentVariableModel, LatentVariableWorld, Process
 from mmcl.worlds.mixing import InvertibleMLP, condition_threshold, draw_mixing
 from mmcl.worlds.shared_blocks import SharedBlocks, SharedBlocksWorld
@@ -39,6 +39,7 @@ __all__ = [
     "LatentVariableModel",
     "LatentVariableWorld",
     "Process",
+    "RandomField",
     "Shared",
     "SharedBlocks",
     "SharedBlocksWorld",

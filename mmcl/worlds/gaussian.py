@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mmcl.checks import require
 from mmcl.worlds.base import Batch, FactorRole
-from mmcl.worlds.checks import is_whole, require_cpu, require_sample, require_state
+from mmcl.worlds.checks import is_whole, require_cpu, require_sample, require_state, require_whole
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,65 @@ class Gaussian:
         n = sum(self.sizes)
         require_state(state, {"covariance": ((n, n), torch.float64)})
         return GaussianWorld(self, state)
+
+
+@dataclass(frozen=True)
+class RandomField:
+    """Noisy values of a Gaussian field on the unit interval (u), and its first coefficients (v).
+
+    With ``psi_j(x) = sqrt(2) cos(j pi x)``, ``lambda_j = (j^2 pi^2 + tau^2)^-alpha``, independent ``xi_j ~ N(0, 1)``::
+
+        w(x) = sum_{j=1}^modes lambda_j^1/2 xi_j psi_j(x),    u_i = w(x_i) + N(0, noise^2),    v_j = xi_j.
+
+    The points are equidistant, with both ends.
+
+    Fields:
+        points: n_u, >= 2.
+        coefficients: n_v, from 1 to ``modes``.
+        noise: standard deviation of each value's noise, > 0.
+        modes: of the field.
+        tau, alpha: > 0; the larger alpha, the smoother the field.
+
+    Raises ``ValueError``, naming the field, for a value out of range.
+
+    Source: Baptista et al. (2025), Section 6.1. They leave open the grid's ends and the norm of psi_j, which here is 1.
+    """
+
+    points: int = 12
+    coefficients: int = 5
+    noise: float = 0.05
+    modes: int = 1000
+    tau: float = 3.0
+    alpha: float = 2.0
+
+    def __post_init__(self) -> None:
+        require_whole("points", self.points, 2)
+        require_whole("modes", self.modes, 1)
+        good = is_whole(self.coefficients, 1) and self.coefficients <= self.modes
+        require(good, "coefficients", self.coefficients, f"a whole number from 1 to modes={self.modes}")
+        for name in ("noise", "tau", "alpha"):
+            require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "> 0 and finite")
+
+    @property
+    def law(self) -> Gaussian:
+        """The law of (u, v)."""
+        mode = torch.arange(1, self.modes + 1, dtype=torch.float64)
+        deviation = (mode**2 * math.pi**2 + self.tau**2) ** (-self.alpha / 2)
+        place = torch.linspace(0, 1, self.points, dtype=torch.float64)
+        field = math.sqrt(2) * torch.cos(math.pi * place[:, None] * mode) * deviation
+        c_uu = field @ field.mT + self.noise**2 * torch.eye(self.points, dtype=torch.float64)
+        c_uv = field[:, : self.coefficients]
+        c_vv = torch.eye(self.coefficients, dtype=torch.float64)
+        covariance = torch.cat([torch.cat([c_uu, c_uv], dim=1), torch.cat([c_uv.mT, c_vv], dim=1)])
+        return Gaussian([self.points, self.coefficients], covariance.tolist())
+
+    def draw(self, generator: torch.Generator) -> GaussianWorld:
+        """The world; nothing is drawn."""
+        return self.law.draw(generator)
+
+    def restore(self, state: Mapping[str, Tensor]) -> GaussianWorld:
+        """The world with this state. Raises ``ValueError`` as that of :class:`Gaussian`."""
+        return self.law.restore(state)
 
 
 class GaussianWorld:
