@@ -42,21 +42,16 @@ def test_a_result_shows_the_tables_of_its_reports(page):
     assert [line for line in shown if line not in written] == []
 
 
+def test_the_index_of_results_names_every_page():
+    index = (ROOT / "results" / "README.md").read_text()
+    assert [page.parent.name for page in RESULTS if f"({page.parent.name}/README.md)" not in index] == []
+
+
 def test_links_lead_somewhere():
     for page in (
         "README.md",
-        "docs/architecture.md",
-        "docs/comm.md",
-        "docs/dashboard.md",
-        "docs/data.md",
-        "docs/extending.md",
-        "docs/results.md",
-        "docs/recipe.md",
-        "docs/reproduce.md",
-        "docs/performance.md",
-        "docs/wandb.md",
-        "docs/slurm.md",
-        "docs/gpu.md",
+        "results/README.md",
+        *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md"))),
         *(str(page.relative_to(ROOT)) for page in RESULTS),
     ):
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", (ROOT / page).read_text()):
