@@ -635,9 +635,9 @@ def _sample(world: World, seed: int, n: int | None, split: str, intervention: st
 
 
 def _information(world: World) -> dict[str, dict[str, float]]:
-    """Representation -> factor -> the bits that its views tell, of a world that knows."""
+    """Representation -> factor -> the bits that its views tell at most, of a world of two views that knows."""
     source = world.part("test") if isinstance(world, SplitWorld) else world
-    if not isinstance(source, KnownWorld):
+    if not isinstance(source, KnownWorld) or len(source.views) != 2:
         return {}
     told = {factor: informations(law) for factor, law in source.laws().items()}
     first, second = source.views

@@ -24,7 +24,7 @@ class Representations:
 
     ``z``: name -> ``(N, D)``, floating. ``factors``: name -> ``(N, k)``, one column per component; floating
     means continuous, ``int64`` means discrete (class labels). ``information``: name of a representation -> factor ->
-    the bits that the views it is made of tell, of the representations and factors where that is known.
+    the bits that the views it is made of tell at most, of the representations and factors where that is known.
 
     Raises ``ValueError``, naming the tensor, when one is not 2-D, has no column, has another ``N`` or
     another dtype, when ``N < 2``, or when a value is NaN or infinite (it says in how many rows): a score

@@ -280,7 +280,7 @@ class Probe(Predictor):
         """Three rows per representation and discrete factor (none: no row, no cost); no use of ``objective``.
 
         The ceiling is that of the same probe of the reference factors, one-hot (``bilinear``: of their products); of
-        ``bits``, where that is known, what the views tell of the factor: ``test.information``, exact.
+        ``bits``, where that is known, what the views tell of the factor at most: ``test.information``.
         """
         check_splits(fit, test, reference)
         names = self._targets(fit)

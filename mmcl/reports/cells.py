@@ -6,7 +6,7 @@ import math
 import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -63,8 +63,9 @@ class Cell:
         return spread(self.values, statistic)
 
     def _beside_ceilings(self) -> tuple[list[float], list[float]]:
+        # Ceilings are sums in the order of a world's own levels: those that are equal must tie.
         found = [s for s in self.scores if math.isfinite(s.value) and math.isfinite(s.ceiling)]
-        return [s.value for s in found], [s.ceiling for s in found]
+        return [s.value for s in found], [round(s.ceiling, 9) for s in found]
 
     def mean_of(self, name: str) -> float:
         """The mean ``ceiling`` or ``chance`` over the seeds of :attr:`values`; NaN where one of them has none."""
@@ -167,7 +168,19 @@ def make_grid(inputs: Inputs, spec: Spec, *, allow_missing: bool, allow_nan: boo
         _check_nan(grid, spec)
     if not allow_missing:
         _check_seeds(grid, spec, inputs, runs)
-    return grid
+    return _ranked(grid) if spec.statistic == "rank_correlation" else grid
+
+
+def _ranked(grid: Grid) -> Grid:
+    """What cannot be ranked, for it has no ceiling, is not a number."""
+    cells = {
+        place: replace(
+            cell,
+            scores=tuple(s if math.isfinite(s.ceiling) else replace(s, value=math.nan) for s in cell.scores),
+        )
+        for place, cell in grid.cells.items()
+    }
+    return replace(grid, cells=cells)
 
 
 def _comparable(column: Entry) -> bool:
@@ -245,12 +258,13 @@ def _check_alike(part: pd.DataFrame, where: str, columns: Sequence[str], spec: S
     pooled = [column for column in spec.pool if column in part.columns]
     twice = part[part.duplicated(["seed", *pooled], keep=False)]
     if len(twice):
-        pair = twice[twice.seed.eq(twice.seed.iloc[0])].iloc[:2]
+        same = twice[twice[["seed", *pooled]].eq(twice[["seed", *pooled]].iloc[0]).all(axis=1)]
+        pair = same.iloc[:2]
         differ = [c for c in pair.columns if c not in NUMERIC and pair[c].nunique() > 1]
         hint = f"they differ in {', '.join(differ)}" if differ else "they are the same row"
         keys = " and ".join(dict.fromkeys(pair.run_key))
         raise UserError(
-            f"{where}: {len(twice[twice.seed.eq(pair.seed.iloc[0])])} rows for seed {plain(pair.seed.iloc[0])} "
+            f"{where}: {len(same)} rows for seed {plain(pair.seed.iloc[0])} "
             f"(run {keys}); {hint}; name one with filter, rows or columns, or average with aggregate: role"
         )
     for column in columns:

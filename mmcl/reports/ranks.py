@@ -19,6 +19,8 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
     >>> round(rank_correlation([0.1, 0.2, 0.3, 0.9], [1.0, 2.0, 4.0, 3.0]), 6)
     0.8
     """
+    if len(x) < 2:
+        return float("nan")
     return float(_correlations(np.array([x], dtype=float), np.array([y], dtype=float))[0])
 
 

@@ -289,9 +289,18 @@ def _csv_cell(cell: Cell, spec: Spec) -> dict[str, Any]:
         "max": max(values, default=math.nan),
         "ceiling": cell.mean_of("ceiling"),
         "chance": cell.mean_of("chance"),
+        **_csv_rank(cell, spec),
         **_csv_paper(cell, spec),
         "run_keys": " ".join(s.run_key for s in cell.scores),
     }
+
+
+def _csv_rank(cell: Cell, spec: Spec) -> dict[str, float]:
+    """The statistic ``rank_correlation``, which the scores alone do not give, and its interval."""
+    if spec.statistic != "rank_correlation":
+        return {}
+    low, high = cell.spread(spec.statistic)
+    return {"rank_correlation": cell.centre(spec.statistic), "low": low, "high": high}
 
 
 def _csv_paper(cell: Cell, spec: Spec) -> dict[str, Any]:

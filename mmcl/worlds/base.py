@@ -131,10 +131,10 @@ class CountedWorld(SplitWorld, Protocol):
 
 @runtime_checkable
 class KnownWorld(World, Protocol):
-    """A world that knows how much its views tell of its factors."""
+    """A world of two views that knows how much they tell of its factors, at most."""
 
     def laws(self) -> dict[str, Tensor]:
-        """Factor -> ``p(x1, x2, y)`` of its samples, float64; of a view there is what tells of the factor."""
+        """Factor -> ``p(x1, x2, y)`` of its samples, float64, x1 and x2 being what a view without noise says of y."""
         ...
 
 

@@ -47,11 +47,16 @@ class Gaussian:
             lengths = [len(row) for row in rows]
             require(lengths == [n] * n, "covariance", rows, f"{n} rows of {n} numbers, as sizes={self.sizes}")
             matrix = torch.tensor(rows, dtype=torch.float64)
-            symmetric = bool(torch.isfinite(matrix).all()) and torch.allclose(matrix, matrix.mT)
-            require(symmetric, "covariance", rows, "finite and symmetric")
-            _, failed = torch.linalg.cholesky_ex(matrix)
+            symmetric = torch.allclose(matrix, matrix.mT, rtol=1e-9, atol=0.0)
+            require(
+                bool(torch.isfinite(matrix).all()) and symmetric, "covariance", rows, "finite and symmetric"
+            )
+            # As the theory judges it, without units: mmcl/theory/gaussian.py.
+            scale = matrix.diagonal().clamp(min=0).sqrt()
+            good = bool((scale > 0).all())
+            good = good and float(torch.linalg.eigvalsh(matrix / torch.outer(scale, scale))[0]) > 1e-12
             allowed = "positive definite, with all canonical correlations below 1"
-            require(not bool(failed), "covariance", rows, allowed)
+            require(good, "covariance", rows, allowed)
 
     def draw(self, generator: torch.Generator) -> GaussianWorld:
         """Draw one world: C, if it is not given.

@@ -55,13 +55,28 @@ def test_batches_are_the_rows_of_draws_in_turn(world, fresh):
 @pytest.mark.parametrize("fresh", [False, True])
 @pytest.mark.parametrize("size", [3, 3000])
 def test_a_thread_that_draws_ahead_draws_the_same_batches_and_ends_with_them(world, fresh, size):
+    drawn_by = []
+
+    class Watched:
+        views = world.views
+
+        def sample(self, n, generator):
+            drawn_by.append(threading.current_thread())
+            return world.sample(n, generator)
+
     here = BatchStream(world, seed=3, batch_size=size, fresh=fresh, start=1, stop=6, together=2)
     before = threading.active_count()
-    for ours, theirs in zip(replace(here, for_gpu=True), here, strict=True):
+    for ours, theirs in zip(replace(here, world=Watched(), for_gpu=True), here, strict=True):
         for batches in zip(ours, theirs, strict=True):
             for mine, other in zip(*batches, strict=True):
                 assert (mine is None) == (other is None)
                 assert mine is None or torch.equal(mine.views["x2"], other.views["x2"])
+    assert drawn_by
+    assert threading.main_thread() not in drawn_by
+    assert threading.active_count() == before
+    batches = iter(replace(here, for_gpu=True))
+    next(batches)
+    batches.close()  # as a trainer that stops early does
     assert threading.active_count() == before
 
 

@@ -1,5 +1,7 @@
 """The whole framework against mathematics: linear encoders, trained by train.py's own code, reach the closed forms."""
 
+import shlex
+
 import pytest
 
 from mmcl.config.compose import compose_one
@@ -15,6 +17,7 @@ from mmcl.theory import (
     joint_loss,
     joint_optimum,
 )
+from tests.conftest import ROOT
 
 DISTANCE = ("loss.similarity=negative_squared_euclidean", "loss.temperature=2")
 CASES = {
@@ -30,6 +33,17 @@ CASES = {
         ["loss=joint_inner_product", *DISTANCE], joint_optimum, Tilting.squared_distance, ()
     ),
 }  # fmt: skip
+
+
+def test_the_pages_commands_are_valid():
+    page = (ROOT / "docs" / "perspective.md").read_text().replace("\\\n", " ")
+    commands = [
+        shlex.split(line, comments=True)[2:]
+        for line in page.splitlines()
+        if line.startswith("python train.py")
+    ]
+    assert len(commands) == 4
+    assert len({validate_train(compose_one("train", overrides)).run_key for overrides in commands}) == 4
 
 
 @pytest.mark.slow

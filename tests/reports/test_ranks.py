@@ -38,6 +38,7 @@ def test_the_interval_is_the_normal_one_for_many_pairs():
 
 
 def test_what_has_no_ranks_is_not_a_number():
+    assert math.isnan(rank_correlation([], []))
     assert math.isnan(rank_correlation([1.0], [2.0]))
     assert math.isnan(rank_correlation([1.0, 1.0], [2.0, 3.0]))
     for pairs in (([], []), ([1.0], [2.0]), ([1.0, 1.0], [2.0, 3.0])):

@@ -266,6 +266,10 @@ def test_scores_of_pooled_settings_are_ranked_against_their_ceilings(sweep, tmp_
         return lines(make_report(write_spec(tmp_path / "s.yaml", **spec), sweep))[2]
 
     assert cell(lambda row: int(row["seed"])) == "| r2 | 1.000 [1.000, 1.000] (n = 6) |"
+    # Equal but for rounding: they tie.
+    assert cell(lambda row: int(row["seed"]) + 1e-14 * (row["data.causal"] == "true")) == (
+        "| r2 | 1.000 [1.000, 1.000] (n = 6) |"
+    )
     assert "| r2 | 0.000 [" in cell(
         lambda row: int(row["seed"]) * (1 if row["data.causal"] == "true" else -1)
     )
@@ -275,6 +279,14 @@ def test_scores_of_pooled_settings_are_ranked_against_their_ceilings(sweep, tmp_
         cell(lambda row: "")
     with pytest.raises(UserError, match=r"NaN as ceiling for seed 0 \(run a000000000\)"):
         cell(lambda row: "" if row["run_key"] == "a000000000" else row["seed"])
+    write_rows(sweep / "results.csv", [row | {"ceiling": row["seed"]} for row in rows])
+    report = make_report(write_spec(tmp_path / "s.yaml", **spec), sweep)
+    (numbers,) = csv.DictReader(report.files["table.csv"].decode().splitlines())
+    assert (numbers["rank_correlation"], numbers["low"], numbers["high"]) == ("1.0", "1.0", "1.0")
+    half = [row | {"ceiling": row["seed"] if row["data.causal"] == "true" else ""} for row in rows]
+    write_rows(sweep / "results.csv", half)
+    report = make_report(write_spec(tmp_path / "s.yaml", **spec), sweep, allow_nan=True)
+    assert lines(report)[2] == "| r2 | 1.000 [1.000, 1.000] (n = 3, 3 NaN) |"
     with pytest.raises(UserError, match=r"figure\.kind=points: shows single scores"):
         make_report(write_spec(tmp_path / "s.yaml", **{**spec, "figure": {}}), sweep)
     spec["pool"] = []
