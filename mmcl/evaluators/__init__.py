@@ -3,6 +3,7 @@
 from mmcl.evaluators.base import INTERVENTIONS, Evaluator, Objective, Representations, Row
 from mmcl.evaluators.classifiers import LogisticRegression, MLPClassifier
 from mmcl.evaluators.directions import DirectionRidge
+from mmcl.evaluators.generation import Generation
 from mmcl.evaluators.heldout_loss import HeldoutLoss
 from mmcl.evaluators.online import linear_r2
 from mmcl.evaluators.other_factors import OtherFactors
@@ -19,6 +20,7 @@ __all__ = [
     "BatchLike",
     "DirectionRidge",
     "Evaluator",
+    "Generation",
     "HeldoutLoss",
     "KernelRidge",
     "KernelRidgeOfDirection",

@@ -1,0 +1,157 @@
+"""What a model says of one modality given another: the samples of a set, weighted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from mmcl.checks import require, require_choice
+from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
+from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, similarities
+
+
+def atom_weights(queries: Tensor, atoms: Tensor, similarity: str, temperature: float) -> Tensor:
+    """``w_kj = exp(sim(q_k, a_j) / tau) / sum_j' exp(sim(q_k, a_j') / tau)``: ``(n, D)``, ``(N, D)`` -> ``(n, N)``.
+
+    In float64. The model's conditional law on the atoms (Baptista et al., 2025, Theorem 4.2).
+
+    >>> atom_weights(torch.zeros(1, 2), torch.ones(4, 2), "inner_product", 1.0).tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
+    return (similarities(queries, atoms, similarity) / temperature).softmax(dim=1)
+
+
+def coverage(weights: Tensor, values: Tensor, truth: Tensor, level: float) -> Tensor:
+    """Whether ``truth`` is in the central interval of ``level`` of the weighted ``values``: ``(n, k)``, 0 or 1.
+
+    ``weights``: ``(n, N)``; ``values``: ``(N, k)``; ``truth``: ``(n, k)``. The share of the weight that lies below the
+    truth, and half of what is on it, is between ``(1 - level) / 2`` and ``(1 + level) / 2``.
+    """
+    shares = []
+    for column, true in zip(values.unbind(1), truth.unbind(1), strict=True):
+        order = column.argsort()
+        sorted_values, below = column[order].contiguous(), weights[:, order].cumsum(dim=1)
+        below = torch.nn.functional.pad(below, (1, 0))
+        first = torch.searchsorted(sorted_values, true.contiguous())
+        last = torch.searchsorted(sorted_values, true.contiguous(), right=True)
+        shares.append((below.gather(1, first[:, None]) + below.gather(1, last[:, None]))[:, 0] / 2)
+    share = torch.stack(shares, dim=1)
+    return ((share >= (1 - level) / 2) & (share <= (1 + level) / 2)).double()
+
+
+@dataclass(frozen=True)
+class Generation(WithoutInterventions):
+    """Crossmodal generation by weighted sampling: how diverse the atoms are that a query draws, and how alike it.
+
+    Each test sample's encoding of one modality is a query; the atoms are all test samples, the query's own among them,
+    weighted by their encodings of another modality (:func:`atom_weights`). Rows for each ordered pair of encodings, of
+    which the representation is ``query>atoms``. With the atoms' modality as target, means over the queries:
+
+    * ``effective_sample_size``: ``1 / sum_j w_j^2``, in [1, N]. Chance: N, equal weights.
+    * ``distinct_of_M``: the expected number of different atoms among ``draws`` with replacement,
+      ``sum_j 1 - (1 - w_j)^M``. Chance: of equal weights.
+
+    With a factor as target, means over queries and over its components:
+
+    * ``purity`` (discrete): the weight of the atoms of the query's class. Chance: of equal weights.
+    * ``r2`` (continuous): of the weighted mean as a prediction of the query's own value. Chance: 0.
+    * ``coverage_P`` (continuous): how often the query's value is in the central interval of P % (:func:`coverage`).
+      Calibrated: P %. Chance: of equal weights.
+
+    Args:
+        n_test: samples that are queries and atoms, >= 2, from the test split; ``None``: all of it.
+        draws: M >= 1.
+        level: of the interval, in (0, 1).
+        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
+        temperature: tau > 0, as in training.
+
+    Raises ``ValueError`` naming a bad field. Source: Baptista et al. (2025), Section 4, Theorem 4.2 and Figure 12; they
+    draw from the model's law and show pictures. Effective sample size: Kish (1965).
+    """
+
+    n_test: int | None = 2000
+    draws: int = 16
+    level: float = 0.9
+    similarity: str = "cosine"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_spec(self.n_fit, self.n_test, self.interventions)
+        require(self.draws >= 1, "draws", self.draws, ">= 1")
+        require(0 < self.level < 1, "level", self.level, "in (0, 1)")
+        require_choice("similarity", self.similarity, SIMILARITIES)
+        require(0 < self.temperature < float("inf"), "temperature", self.temperature, "> 0 and finite")
+
+    @property
+    def n_fit(self) -> int:
+        return 2  # nothing is fitted
+
+    def evaluate(
+        self,
+        fit: Representations,
+        test: Representations,
+        reference: tuple[str, ...] = (),
+        objective: Objective | None = None,
+    ) -> list[Row]:
+        """Rows of every ordered pair of single modalities; ``fit``, ``reference`` and ``objective`` are not used.
+
+        Raises ``ValueError`` for encodings of different sizes.
+        """
+        single = [name for name in test.z if "+" not in name]
+        return [row for query, atoms in permutations(single, 2) for row in self._rows(test, query, atoms)]
+
+    def _rows(self, test: Representations, query: str, atoms: str) -> Iterator[Row]:
+        z, others = test.z[query], test.z[atoms]
+        if z.shape[1] != others.shape[1]:
+            raise ValueError(
+                f"encodings {query} and {atoms} have {z.shape[1]} and {others.shape[1]} dimensions"
+            )
+        n = len(test)
+        found: dict[tuple[str, str], Tensor] = {}
+        for first in range(0, n, CHUNK):
+            rows = slice(first, first + CHUNK)
+            weights = atom_weights(z[rows], others, self.similarity, self.temperature)
+            for key, value in self._sums(weights, test, rows, atoms).items():
+                found[key] = found.get(key, torch.zeros(2, dtype=torch.float64)) + value
+        for (target, metric), sums in found.items():
+            value, chance = (sums / n).tolist()
+            yield Row("test", f"{query}>{atoms}", target, metric, value, chance, None, 0, n)
+
+    def _sums(
+        self, weights: Tensor, test: Representations, rows: slice, atoms: str
+    ) -> dict[tuple[str, str], Tensor]:
+        """(target, metric) -> the sums over the queries ``rows``: of the weights, and of equal ones."""
+        n, equal = weights.shape[1], torch.full_like(weights, 1 / weights.shape[1])
+        found = {}
+
+        def add(target: str, metric: str, ours: Tensor, chance: Tensor) -> None:
+            found[target, metric] = torch.stack([ours.double().sum(), chance.double().sum()]).cpu()
+
+        add(
+            atoms,
+            "effective_sample_size",
+            1 / weights.square().sum(dim=1),
+            torch.full((len(weights),), float(n)),
+        )
+        distinct = [(1 - (1 - w) ** self.draws).sum(dim=1) for w in (weights, equal)]
+        add(atoms, f"distinct_of_{self.draws}", *distinct)
+        for name, factor in test.factors.items():
+            y = factor.to(weights.device)
+            own = y[rows]
+            if not y.is_floating_point():
+                alike = [(own[:, i, None] == y[None, :, i]).double() for i in range(y.shape[1])]
+                share = torch.stack(alike).mean(dim=0)
+                add(name, "purity", *((w * share).sum(dim=1) for w in (weights, equal)))
+                continue
+            y, own = y.double(), own.double()
+            spread = (y - y.mean(dim=0)).square().mean(dim=0)
+            # Of each query its share of R^2: their mean is 1 - sum of squares / variance, the mean over components.
+            errors = [(w @ y - own).square() / spread for w in (weights, equal)]
+            add(name, "r2", *(1 - error.mean(dim=1) for error in errors))
+            covered = [coverage(w, y, own, self.level).mean(dim=1) for w in (weights, equal)]
+            add(name, f"coverage_{100 * self.level:g}", *covered)
+        return found
