@@ -13,6 +13,7 @@ from mmcl.evaluators.ridge import KernelRidge, KernelRidgeOfDirection, LinearReg
 from mmcl.evaluators.run import REFERENCES, BatchLike, encode_in_chunks, run_evaluators
 from mmcl.evaluators.scores import r2_score
 from mmcl.evaluators.shared_dimension import SharedDimension
+from mmcl.evaluators.zero_shot import ZeroShot
 
 __all__ = [
     "INTERVENTIONS",
@@ -34,6 +35,7 @@ __all__ = [
     "Retrieval",
     "Row",
     "SharedDimension",
+    "ZeroShot",
     "encode_in_chunks",
     "linear_r2",
     "r2_score",

@@ -1,0 +1,94 @@
+"""Predicting a class by the encodings that another modality has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from mmcl.checks import require_choice
+from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
+from mmcl.evaluators.retrieval import SIMILARITIES, similarities
+from mmcl.evaluators.scores import balanced_accuracy
+
+
+def prototypes(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The classes, ``(C,)``, and the mean encoding of each: ``(N, D)``, ``(N,)`` -> ``(C, D)``, float64.
+
+    >>> prototypes(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 9]))[1].tolist()
+    [[2.0], [5.0]]
+    """
+    classes, places = labels.unique(return_inverse=True)
+    sums = z.new_zeros(len(classes), z.shape[1], dtype=torch.float64).index_add(0, places, z.double())
+    return classes, sums / places.bincount()[:, None]
+
+
+@dataclass(frozen=True)
+class ZeroShot(WithoutInterventions):
+    """Crossmodal classification: the class whose encoding in another modality is the most similar.
+
+    A class's encoding is the mean over the FIT split's samples of the class; where the other modality is the label
+    itself, all of these are equal. Rows for each ordered pair of encodings and discrete factor, mean over its components:
+    representation is ``query>other``, metric ``balanced_accuracy`` on the TEST split. Chance: 1 / classes.
+
+    Args:
+        n_fit: samples that give the classes' encodings, >= 2; ``None``: all.
+        n_test: samples that are classified, >= 2; ``None``: all.
+        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product`` (no temperature matters).
+
+    Raises ``ValueError`` naming a bad field. Source: zero-shot classification of Radford et al. (2021); Algorithm 2 of
+    Baptista et al. (2025).
+    """
+
+    n_fit: int | None = 20480
+    n_test: int | None = 2000
+    similarity: str = "cosine"
+
+    def __post_init__(self) -> None:
+        check_spec(self.n_fit, self.n_test, self.interventions)
+        require_choice("similarity", self.similarity, SIMILARITIES)
+
+    def evaluate(
+        self,
+        fit: Representations,
+        test: Representations,
+        reference: tuple[str, ...] = (),
+        objective: Objective | None = None,
+    ) -> list[Row]:
+        """Rows of every ordered pair of single modalities; ``reference`` and ``objective`` are not used.
+
+        Raises ``ValueError`` for encodings of different sizes.
+        """
+        single = [name for name in test.z if "+" not in name]
+        return [
+            row for query, other in permutations(single, 2) for row in self._rows(fit, test, query, other)
+        ]
+
+    def _rows(self, fit: Representations, test: Representations, query: str, other: str) -> Iterator[Row]:
+        z, others = test.z[query], fit.z[other]
+        if z.shape[1] != others.shape[1]:
+            raise ValueError(
+                f"encodings {query} and {other} have {z.shape[1]} and {others.shape[1]} dimensions"
+            )
+        for name, factor in fit.discrete().items():
+            values, chances = [], []
+            for known, true in zip(factor.unbind(1), test.factors[name].unbind(1), strict=True):
+                classes, centres = prototypes(others, known.to(others.device))
+                found = classes[similarities(z, centres, self.similarity).argmax(dim=1)]
+                values.append(balanced_accuracy(true.to(found.device), found))
+                chances.append(1 / len(classes))
+            value, chance = (sum(x) / len(x) for x in (values, chances))
+            yield Row(
+                "test",
+                f"{query}>{other}",
+                name,
+                "balanced_accuracy",
+                value,
+                chance,
+                None,
+                len(fit),
+                len(test),
+            )
