@@ -31,7 +31,7 @@ class ZeroShot(WithoutInterventions):
     """Crossmodal classification: the class whose encoding in another modality is the most similar.
 
     A class's encoding is the mean over the FIT split's samples of the class; where the other modality is the label
-    itself, all of these are equal. Rows for each ordered pair of encodings and discrete factor, mean over its components:
+    itself, all of these are equal. Rows for each ordered pair of encodings and discrete factor, mean over components:
     representation is ``query>other``, metric ``balanced_accuracy`` on the TEST split. Chance: 1 / classes.
 
     Args:
