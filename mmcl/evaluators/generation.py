@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmcl.checks import require, require_choice
 from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
-from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, similarities
+from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, check_comparable, similarities
 
 
 def atom_weights(queries: Tensor, atoms: Tensor, similarity: str, temperature: float) -> Tensor:
@@ -106,10 +106,7 @@ class Generation(WithoutInterventions):
 
     def _rows(self, test: Representations, query: str, atoms: str) -> Iterator[Row]:
         z, others = test.z[query], test.z[atoms]
-        if z.shape[1] != others.shape[1]:
-            raise ValueError(
-                f"encodings {query} and {atoms} have {z.shape[1]} and {others.shape[1]} dimensions"
-            )
+        check_comparable(query, z, atoms, others)
         n = len(test)
         found: dict[tuple[str, str], Tensor] = {}
         for first in range(0, n, CHUNK):

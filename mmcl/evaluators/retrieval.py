@@ -32,6 +32,12 @@ def similarities(queries: Tensor, items: Tensor, similarity: str) -> Tensor:
     return 2 * product - queries.square().sum(dim=1)[:, None] - items.square().sum(dim=1)
 
 
+def check_comparable(query: str, z: Tensor, other: str, others: Tensor) -> None:
+    """Raise ``ValueError`` that names both for encodings of different sizes."""
+    if z.shape[1] != others.shape[1]:
+        raise ValueError(f"encodings {query} and {other} have {z.shape[1]} and {others.shape[1]} dimensions")
+
+
 def chance_of_a_hit(at: int, items: Tensor, relevant: Tensor) -> Tensor:
     """The probability that one of ``relevant`` items is among ``at`` that are drawn from ``items`` without replacement.
 
@@ -126,10 +132,7 @@ class Retrieval(WithoutInterventions):
 
     def _rows(self, test: Representations, query: str, item: str, wanted: dict[str, Tensor]) -> Iterator[Row]:
         z, others = test.z[query], test.z[item]
-        if z.shape[1] != others.shape[1]:
-            raise ValueError(
-                f"encodings {query} and {item} have {z.shape[1]} and {others.shape[1]} dimensions"
-            )
+        check_comparable(query, z, item, others)
         ks = list(self.ks)
         values = {metric: torch.zeros(len(ks), dtype=torch.float64) for metric in wanted}
         chances = {metric: torch.zeros(len(ks), dtype=torch.float64) for metric in wanted}

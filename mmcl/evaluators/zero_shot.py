@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmcl.checks import require_choice
 from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
-from mmcl.evaluators.retrieval import SIMILARITIES, similarities
+from mmcl.evaluators.retrieval import SIMILARITIES, check_comparable, similarities
 from mmcl.evaluators.scores import balanced_accuracy
 
 
@@ -69,10 +69,7 @@ class ZeroShot(WithoutInterventions):
 
     def _rows(self, fit: Representations, test: Representations, query: str, other: str) -> Iterator[Row]:
         z, others = test.z[query], fit.z[other]
-        if z.shape[1] != others.shape[1]:
-            raise ValueError(
-                f"encodings {query} and {other} have {z.shape[1]} and {others.shape[1]} dimensions"
-            )
+        check_comparable(query, z, other, others)
         for name, factor in fit.discrete().items():
             values, chances = [], []
             for known, true in zip(factor.unbind(1), test.factors[name].unbind(1), strict=True):
