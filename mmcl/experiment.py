@@ -25,7 +25,7 @@ from torch import Tensor
 
 from mmcl.checks import require_choice
 from mmcl.config.schema import Train, validate_train
-from mmcl.data import StreamingDataModule
+from mmcl.data import FiniteWorld, StreamingDataModule
 from mmcl.errors import UserError
 from mmcl.evaluators import REFERENCES, Row, run_evaluators
 from mmcl.random import Stream, generator
@@ -46,7 +46,16 @@ from mmcl.training.processes import Processes
 from mmcl.training.start import begin_with
 from mmcl.training.stop import Stop
 from mmcl.training.trainer import Precision
-from mmcl.worlds import Batch, CountedWorld, KnownWorld, SplitWorld, World, content_of, world_hash
+from mmcl.worlds import (
+    Batch,
+    CountedWorld,
+    GaussianWorld,
+    KnownWorld,
+    SplitWorld,
+    World,
+    content_of,
+    world_hash,
+)
 
 RESULT_COLUMNS = (
     "run_key",
@@ -645,6 +654,12 @@ def _information(world: World) -> dict[str, dict[str, float]]:
     return {name: {factor: bits[i] for factor, bits in told.items()} for i, name in enumerate(names)}
 
 
+def _covariance(world: World) -> Tensor | None:
+    """The covariance of the views of a Gaussian world."""
+    source = world.part("test") if isinstance(world, SplitWorld) else world
+    return source.covariance if isinstance(source, GaussianWorld) else None
+
+
 def _draw(config: Train, run_dir: Path, manifest: Manifest) -> None:
     """Write the pictures that the config asks for."""
     from mmcl.visuals import draw_pictures  # matplotlib is not loaded where nothing is drawn
@@ -706,4 +721,6 @@ def _run_evaluators(
             device=device,
             project=module.projections,
             information=_information(world),
+            covariance=_covariance(world),
+            sampled=world.covariance if isinstance(world, FiniteWorld) else None,
         )

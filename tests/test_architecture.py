@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "encoders": BASE | {"torch", "torchvision"},
     "theory": BASE | {"torch"},
     "losses": BASE | {"torch"},
-    "evaluators": BASE | {"torch", "numpy", "sklearn"},
+    "evaluators": BASE | {"torch", "numpy", "sklearn", "theory"},
     "records": {"torch", "errors"},
     "data": BASE | {"torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "archives"},
     "training": BASE | {

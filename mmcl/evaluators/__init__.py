@@ -3,6 +3,7 @@
 from mmcl.evaluators.base import INTERVENTIONS, Evaluator, Objective, Representations, Row
 from mmcl.evaluators.classifiers import LogisticRegression, MLPClassifier
 from mmcl.evaluators.directions import DirectionRidge
+from mmcl.evaluators.gaussian_model import GaussianModel
 from mmcl.evaluators.generation import Generation
 from mmcl.evaluators.heldout_loss import HeldoutLoss
 from mmcl.evaluators.online import linear_r2
@@ -21,6 +22,7 @@ __all__ = [
     "BatchLike",
     "DirectionRidge",
     "Evaluator",
+    "GaussianModel",
     "Generation",
     "HeldoutLoss",
     "KernelRidge",

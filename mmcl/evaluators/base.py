@@ -25,6 +25,8 @@ class Representations:
     ``z``: name -> ``(N, D)``, floating. ``factors``: name -> ``(N, k)``, one column per component; floating
     means continuous, ``int64`` means discrete (class labels). ``information``: name of a representation -> factor ->
     the bits that the views it is made of tell at most, of the representations and factors where that is known.
+    ``covariance``: of the two views' vectors side by side, where they are Gaussian with mean 0 and it is known.
+    ``sampled``: the same of the training samples, where there is a finite number of these.
 
     Raises ``ValueError``, naming the tensor, when one is not 2-D, has no column, has another ``N`` or
     another dtype, when ``N < 2``, or when a value is NaN or infinite (it says in how many rows): a score
@@ -34,6 +36,8 @@ class Representations:
     z: dict[str, Tensor]
     factors: dict[str, Tensor]
     information: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    covariance: Tensor | None = None
+    sampled: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.z:

@@ -71,6 +71,8 @@ def run_evaluators(
     device: torch.device | str = "cpu",
     project: Encode | None = None,
     information: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    covariance: Tensor | None = None,
+    sampled: Tensor | None = None,
 ) -> list[Row]:
     """All rows of all evaluators, named after their keys.
 
@@ -83,8 +85,8 @@ def run_evaluators(
     ``references``: intervention -> factors for the ceiling; without these factors there is no ceiling, except
     that an intervention must say what it made the views from. ``device``: where encodings are kept and
     predictors are computed (float64, so not 'mps'). ``project`` maps encodings to what the objective compared, for
-    evaluators that are ``projected``. ``information``: what the samples' views tell of their factors where nothing
-    intervenes, see ``Representations``.
+    evaluators that are ``projected``. ``information``, ``covariance`` and ``sampled``: what is known of the law
+    where nothing intervenes, see ``Representations``.
 
     Raises ``ValueError`` when ``sample`` gives another number of rows, an intervention lacks its factor, an evaluator
     is ``projected`` and there is no ``project``, or encodings are not finite (see ``Representations``).
@@ -104,8 +106,9 @@ def run_evaluators(
         if key not in cache:
             batch = sample(n, split, None if intervention == "none" else intervention)
             z = {name: h.to(device) for name, h in encode_in_chunks(encode, batch.views, chunk).items()}
-            known = information if intervention == "none" else {}
-            result = Representations(z, {name: y.to(device) for name, y in batch.factors.items()}, known)
+            factors = {name: y.to(device) for name, y in batch.factors.items()}
+            law = (information, covariance, sampled) if intervention == "none" else ({}, None, None)
+            result = Representations(z, factors, *law)
             if n is not None and len(result) != n:
                 raise ValueError(f"sample({n}, {split!r}, {intervention!r}) gave {len(result)} encodings")
             cache[key] = result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,20 @@ from mmcl.records.files import read_csv, write_bytes
 from mmcl.reports.configs import load_config
 from mmcl.reports.image import png
 from mmcl.reports.paper import PaperRow, find
-from mmcl.reports.summary import PROBE_METRICS, Line, ProbeLine, summarise_probes, summarise_rows
+from mmcl.reports.summary import (
+    PROBE_METRICS,
+    RECALLS,
+    Line,
+    ProbeLine,
+    others,
+    summarise_probes,
+    summarise_rows,
+)
 
 PER_CENT = ("balanced_accuracy",)
 PROBE_COLOURS = ("#2171b5", "#fd8d3c", "#238b45", "#6a51a3", "#cb181d")
-RECALLS = {"recall_at": "Recall", "class_recall_at": "Recall of the classes"}
+SHOWN = 12
+"""Rows of an evaluator that are shown at most; of one with more, their number."""
 
 
 def redraw(run_dir: Path) -> Path:
@@ -43,10 +52,13 @@ def report(run_dir: Path, shown: Path) -> None:
     paper = find(config)
     console = Console()
     probes = summarise_probes(results)
-    if lines or not probes:
+    rest = others(results)
+    if lines or not (probes or rest):
         console.print(_table(lines, paper, config))
     if probes:
         console.print(_probe_table(probes, config))
+    if rest:
+        console.print(_rest_table(rest, config))
     losses = [f"{row['split']} {float(row['value']):.3f}" for row in results if row["metric"] == "loss"]
     if losses:
         console.print(f"Held-out loss: {', '.join(losses)}")
@@ -138,6 +150,34 @@ def _probe_table(lines: list[ProbeLine], config: dict[str, Any]) -> Table:
     return table
 
 
+def _rest_table(rest: Mapping[str, Sequence[Mapping[str, str]]], config: dict[str, Any]) -> Table:
+    """A section for each evaluator."""
+    table = Table(
+        title=Text(f"{config['name']}, seed {config['seed']}: other scores", "table.title"),
+        caption="Chance, ceiling: what stands for them says the evaluator.",
+    )
+    table.add_column("score", no_wrap=True)
+    table.add_column("of", no_wrap=True)
+    for name in ("value", "chance", "ceiling"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for evaluator, rows in rest.items():
+        table.add_section()
+        table.add_row(f"[i]{evaluator}[/i]")
+        if len(rows) > SHOWN:
+            table.add_row(f"{len(rows)} scores: results.csv")
+            continue
+        for row in rows:
+            numbers = [_any_number(row[column]) for column in ("value", "chance", "ceiling")]
+            of = f"{row['target']} from {row['representation']}"
+            table.add_row(Text(row["metric"]), Text(of), *numbers)
+    return table
+
+
+def _any_number(text: str) -> str:
+    """Four digits, of any size."""
+    return "–" if text == "" else f"{float(text):.4g}"
+
+
 def _probe_number(line: ProbeLine, value: float | None) -> str:
     if value is None or math.isnan(value) or line.metric not in PER_CENT:
         return _number(value)
@@ -153,7 +193,7 @@ def draw(
 ) -> Path:
     """Write ``figure.png``: scores by factor beside the paper's row, the probes', and the learning curve."""
     probed = [p for p in probes if p.metric == "balanced_accuracy" and not p.intervened]
-    panels = [bool(lines) or not probed, bool(probed), True]
+    panels = [bool(lines), bool(probed), True]
     figure = Figure(figsize=(5.5 * sum(panels), 4.2), layout="constrained")
     axes = iter(figure.subplots(1, sum(panels)))
     if panels[0]:

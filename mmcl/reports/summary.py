@@ -24,6 +24,8 @@ PROBE_METRICS = {
     "bits": "lower bound, bits",
 }
 """What probes are scored by, and how it is called."""
+RECALLS = {"recall_at": "Recall", "class_recall_at": "Recall of the classes"}
+"""Kinds of recall, whose metrics end with a number, and how they are called."""
 ORDER = ("content", "content_intervened", "style", "modality_specific")
 
 
@@ -123,6 +125,17 @@ def summarise_probes(rows: Iterable[Mapping[str, Any]]) -> list[ProbeLine]:
     metrics, targets = list(PROBE_METRICS), list(dict.fromkeys(key[2] for key in found))
     order = sorted(found, key=lambda key: (key[0], metrics.index(key[1]), targets.index(key[2])))
     return [_probe_line(key, found[key]) for key in order]
+
+
+def others(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Evaluator -> its test rows that neither :func:`summarise_rows` nor :func:`summarise_probes` takes, without losses
+    and recalls, which have lines of their own."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        taken = row["evaluator"] in PREDICTORS or row["metric"] in PROBE_METRICS or row["metric"] == "loss"
+        if row["split"] == "test" and not taken and str(row["metric"]).rpartition("_")[0] not in RECALLS:
+            found.setdefault(str(row["evaluator"]), []).append(row)
+    return found
 
 
 def _probe_line(key: tuple[bool, str, str, str], rows: Mapping[str, Mapping[str, Any]]) -> ProbeLine:

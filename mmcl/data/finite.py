@@ -1,0 +1,124 @@
+"""A number of samples of any world as all the training data that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcl.checks import require
+from mmcl.data.order import Order
+from mmcl.worlds import Batch, FactorRole, SplitWorld, World
+
+WORLD = "world."
+"""How the names of the world's tensors begin in a state."""
+
+
+@dataclass(frozen=True)
+class Finite:
+    """``n`` samples of a world, which training goes through in epochs; an evaluation draws fresh ones, as ever.
+
+    The samples are drawn with the world. So the difference between a run of this and one of the world itself is that
+    its encoders may learn the samples by heart.
+
+    Args:
+        world: a node with the ``_target_`` of a world, or of data, which is then a part of it.
+        n: N >= 2.
+
+    Raises ``ValueError`` for a value out of range. Source: the sample sizes of Baptista et al. (2025), Section 6.
+    """
+
+    world: Any
+    n: int = 10000
+
+    def __post_init__(self) -> None:
+        good = hasattr(self.world, "draw") and hasattr(self.world, "restore")
+        require(good, "world", self.world, "a node with the _target_ of a world")
+        require(self.n >= 2, "n", self.n, ">= 2")
+
+    def draw(self, generator: torch.Generator) -> FiniteWorld:
+        """The world as it draws itself, and a seed of the samples."""
+        world = self.world.draw(generator)
+        return FiniteWorld(world, torch.randint(2**62, (1,), generator=generator), self.n)
+
+    def restore(self, state: Mapping[str, Tensor]) -> FiniteWorld:
+        """The world with this state; its samples are drawn again, the same.
+
+        Raises ``ValueError``, naming the tensor, if one is missing or another.
+        """
+        seed = state.get("samples")
+        if seed is None or seed.shape != (1,) or seed.dtype != torch.int64:
+            raise ValueError("the world file does not fit the config: it has no 'samples' of one int64")
+        inner = {name.removeprefix(WORLD): x for name, x in state.items() if name.startswith(WORLD)}
+        return FiniteWorld(self.world.restore(inner), seed, self.n)
+
+
+class FiniteWorld:
+    """``n`` samples of ``world``: a :class:`~mmcl.worlds.StreamedWorld` and :class:`~mmcl.worlds.SplitWorld`.
+
+    ``seed``: ``(1,)``, int64, of the samples. They are held in memory.
+    """
+
+    ahead = 1
+
+    def __init__(self, world: World, seed: Tensor, n: int) -> None:
+        self.world = world
+        self.calibration = int(getattr(world, "calibration", 4096))
+        self._seed = seed.detach().cpu().clone()
+        self._samples = world.sample(n, torch.Generator().manual_seed(int(seed)))
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @property
+    def views(self) -> dict[str, int]:
+        """Name of each view -> its observation size."""
+        return self.world.views
+
+    @property
+    def roles(self) -> dict[str, FactorRole]:
+        """Name of each factor -> its role."""
+        return self.world.roles
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The world's tensors, and ``samples``, the seed of its samples."""
+        return {
+            **{WORLD + name: x for name, x in self.world.state_dict().items()},
+            "samples": self._seed.clone(),
+        }
+
+    def take(self, seed: int, first: int, n: int) -> Batch:
+        """The samples at positions ``first`` to ``first + n`` of the endless sequence that ``seed`` is trained on."""
+        return self._rows(torch.from_numpy(Order((len(self),), 1, seed).at(first, n)[:, 1]))
+
+    def sample(self, n: int, generator: torch.Generator, intervention: str | None = None) -> Batch:
+        """``n`` of the samples, with replacement. Raises ``ValueError`` for an intervention."""
+        require(intervention is None, "intervention", intervention, "none: given samples cannot be changed")
+        return self._rows(torch.randint(len(self), (n,), generator=generator))
+
+    @property
+    def covariance(self) -> Tensor | None:
+        """Second moments of all views' values side by side, ``(d, d)``, float64; ``None`` if views are no vectors."""
+        views = self._samples.views.values()
+        if any(x.ndim != 2 for x in views):
+            return None
+        x = torch.cat([x.double() for x in views], dim=1)
+        return x.mT @ x / len(x)
+
+    def part(self, name: str) -> World:
+        """Fresh samples of the world, or those that it holds out itself."""
+        return self.world.part(name) if isinstance(self.world, SplitWorld) else self.world
+
+    def check_size(self, part: str, n: int) -> None:
+        """Raise ``ValueError`` if the world holds out fewer than ``n`` samples."""
+        if isinstance(self.world, SplitWorld):
+            self.world.check_size(part, n)
+
+    def _rows(self, rows: Tensor) -> Batch:
+        return Batch(
+            {name: x[rows] for name, x in self._samples.views.items()},
+            {name: y[rows] for name, y in self._samples.factors.items()},
+        )
