@@ -23,7 +23,9 @@ ALLOWED: dict[str, set[str]] = {
     "losses": BASE | {"torch"},
     "evaluators": BASE | {"torch", "numpy", "sklearn", "theory"},
     "records": {"torch", "errors"},
-    "data": BASE | {"torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "archives"},
+    "data": BASE | {
+        "torch", "torchvision", "sklearn", "numpy", "lightning", "rich", "errors", "worlds", "random", "archives",
+    },
     "training": BASE | {
         "torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "encoders", "augmentations", "losses",
         "evaluators", "records", "cores",

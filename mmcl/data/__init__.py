@@ -2,6 +2,7 @@
 
 from mmcl.data.archive import Archive
 from mmcl.data.arrays import ArrayFolder
+from mmcl.data.digits import Digits, DigitSet
 from mmcl.data.finite import Finite, FiniteWorld
 from mmcl.data.pairs import Pairs
 from mmcl.data.shards import Shards
@@ -11,6 +12,8 @@ __all__ = [
     "Archive",
     "ArrayFolder",
     "BatchStream",
+    "DigitSet",
+    "Digits",
     "Finite",
     "FiniteWorld",
     "Pairs",

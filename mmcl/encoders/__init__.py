@@ -1,6 +1,7 @@
 """Encoders: one module for each modality, shared or distinct. Knows only torch."""
 
 from mmcl.encoders.base import Encoders
+from mmcl.encoders.by_view import ByView, Fixed, LeNet
 from mmcl.encoders.fusion import Concatenation, Dense, Transformer
 from mmcl.encoders.heads import Head, Heads
 from mmcl.encoders.image_text import ImageTextEncoders
@@ -13,13 +14,16 @@ from mmcl.encoders.whiten import Whiten
 
 __all__ = [
     "MLP",
+    "ByView",
     "Concatenation",
     "Dense",
     "Encoders",
+    "Fixed",
     "Head",
     "Heads",
     "ImageNet",
     "ImageTextEncoders",
+    "LeNet",
     "Linear",
     "Multimodal",
     "MultimodalEncoders",
