@@ -10,6 +10,7 @@ from mmcl.encoders.linear import Linear
 from mmcl.encoders.mlp import MLP, mlp
 from mmcl.encoders.multimodal import Multimodal, MultimodalEncoders
 from mmcl.encoders.texts import TextNet
+from mmcl.encoders.trajectories import Trajectories
 from mmcl.encoders.whiten import Whiten
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Multimodal",
     "MultimodalEncoders",
     "TextNet",
+    "Trajectories",
     "Transformer",
     "Whiten",
     "mlp",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -191,15 +192,18 @@ def _swept_axis(axis: Any, spec: Spec, ticks: dict[str, float]) -> None:
 
 
 def _curves(grid: Grid, spec: Spec, curves: pd.DataFrame) -> Figure:
-    """A learning curve for each row: the mean over its runs at each step, and a band of ± std."""
+    """Each learning curve of each row: the mean over its runs at each step, and a band of ± std."""
     figure = Figure(figsize=(6.0, 3.9), layout="constrained")
     axis = figure.subplots()
-    for i, row in enumerate(grid.rows):
-        keys = {score.run_key for j in range(len(grid.columns)) for score in grid.cells[i, j].scores}
-        points = curves[curves.run_key.isin(keys)].groupby("step").value
+    names = spec.figure.curve
+    for k, (row, name) in enumerate(product(range(len(grid.rows)), names)):
+        keys = {score.run_key for j in range(len(grid.columns)) for score in grid.cells[row, j].scores}
+        points = curves[curves.run_key.isin(keys) & curves.name.eq(name)].groupby("step").value
         middle, width = points.mean(), points.std(ddof=1).fillna(0.0)
-        colour = COLOURS[i % len(COLOURS)]
-        axis.plot(middle.index, middle, color=colour, linewidth=1.2, label=row.label)
+        colour = COLOURS[k % len(COLOURS)]
+        parts = [grid.rows[row].label] * (len(grid.rows) > 1) + [name.replace("_", " ")] * (len(names) > 1)
+        label = ", ".join(parts) or grid.rows[row].label
+        axis.plot(middle.index, middle, color=colour, linewidth=1.2, label=label)
         axis.fill_between(middle.index, middle - width, middle + width, color=colour, alpha=0.2, linewidth=0)
     axis.set_xlabel(spec.figure.x_label or "step")
     axis.set_ylabel(spec.figure.label)

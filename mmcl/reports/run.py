@@ -195,7 +195,7 @@ def draw(
     probed = [p for p in probes if p.metric == "balanced_accuracy" and not p.intervened]
     panels = [bool(lines), bool(probed), True]
     figure = Figure(figsize=(5.5 * sum(panels), 4.2), layout="constrained")
-    axes = iter(figure.subplots(1, sum(panels)))
+    axes = iter(figure.subplots(1, sum(panels), squeeze=False)[0])
     if panels[0]:
         _draw_scores(next(axes), lines, paper)
     if panels[1]:

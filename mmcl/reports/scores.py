@@ -67,19 +67,19 @@ class Inputs:
             ) from None
 
 
-def read_inputs(folder: Path, curve: str = "") -> Inputs:
-    """What ``mmcl collect`` wrote into ``folder``; with ``curve`` the learning curves of that name too.
+def read_inputs(folder: Path, curves: Sequence[str] = ()) -> Inputs:
+    """What ``mmcl collect`` wrote into ``folder``; with ``curves`` the learning curves of these names too.
 
     Raises:
         UserError: a file is missing or damaged, or the two tables are not of one collection.
     """
     contents = {}
-    for name in ("results.csv", "runs.csv", *(["curves.csv"] if curve else [])):
+    for name in ("results.csv", "runs.csv", *(["curves.csv"] if curves else [])):
         path = folder / name
         try:
             contents[name] = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            more = f" --curve {curve}" if name == "curves.csv" else ""
+            more = "".join(f" --curve {curve}" for curve in curves) if name == "curves.csv" else ""
             raise UserError(f"{path}: no such file; make it first: mmcl collect {folder}{more}") from None
     tables = {name: _table(folder / name, content) for name, content in contents.items()}
     results, runs = tables["results.csv"], tables["runs.csv"]
@@ -99,17 +99,19 @@ def read_inputs(folder: Path, curve: str = "") -> Inputs:
         results,
         runs,
         {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
-        _curves(folder / "curves.csv", tables["curves.csv"], curve) if curve else None,
+        _curves(folder / "curves.csv", tables["curves.csv"], curves) if curves else None,
     )
 
 
-def _curves(path: Path, table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The points of the curves ``name``, their ``step`` and ``value`` as numbers."""
+def _curves(path: Path, table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The points of the curves ``names``, their ``step`` and ``value`` as numbers."""
     if list(table.columns) != list(CURVE_COLUMNS):
         raise UserError(f"{path}: its columns are not {', '.join(CURVE_COLUMNS)}; collect again")
-    part = table[table.name.eq(name)]
-    if part.empty:
-        raise UserError(f"{path}: no curve {name}; {near(name, sorted(set(table.name)), 'there are')}")
+    there = sorted(set(table.name))
+    for name in names:
+        if name not in there:
+            raise UserError(f"{path}: no curve {name}; {near(name, there, 'there are')}")
+    part = table[table.name.isin(names)]
     try:
         return part.assign(step=part.step.astype(int), value=part.value.astype(float))
     except ValueError as error:

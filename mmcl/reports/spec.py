@@ -92,13 +92,13 @@ class Panel:
 class FigureSpec:
     """What is drawn.
 
-    ``x``: the swept column of ``lines`` and ``profiles``, printed as ``x_label``. ``curve``: the logged value of
+    ``x``: the swept column of ``lines`` and ``profiles``, printed as ``x_label``. ``curve``: the logged values of
     ``curves``, over steps. ``panels``: those of ``scatter``. The other axis has ``label`` and ``limits``.
     """
 
     kind: str
     x: str | None
-    curve: str
+    curve: tuple[str, ...]
     x_label: str
     label: str
     limits: tuple[float, float] | None
@@ -353,10 +353,10 @@ def _figure(value: Any, rows: Axis) -> FigureSpec:
             raise UserError(f"figure.x={x}: must be one of rows.by: {', '.join(rows.by)}")
     elif x is not None:
         raise UserError(f"figure.x={x}: only figures of kind lines and profiles have one; leave it out")
-    curve = _string(node.get("curve", ""), "figure.curve")
+    curve = _strings(node.get("curve", []), "figure.curve")
     if (kind == "curves") != bool(curve):
         raise UserError(
-            f"figure.curve={curve!r}: figures of kind curves name a logged value, such as loss; others none"
+            f"figure.curve={list(curve)!r}: figures of kind curves name a logged value, such as loss; others none"
         )
     x_label = _string(node.get("x_label", x or ""), "figure.x_label")
     limits = node.get("limits")

@@ -1,9 +1,10 @@
-"""Callbacks: checkpoints that survive anything, the loss and the online content R^2."""
+"""Callbacks: checkpoints that survive anything, the loss and scores as training goes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from mmcl.checks import require
 from mmcl.errors import UserError
-from mmcl.evaluators import encode_in_chunks, linear_r2
+from mmcl.evaluators import Representations, Retrieval, encode_in_chunks, linear_r2
 from mmcl.random import Stream, generator
 from mmcl.records.files import replace
 from mmcl.records.heartbeat import Heartbeat
@@ -24,7 +25,7 @@ from mmcl.training.processes import Processes
 from mmcl.training.progress import StepProgress
 from mmcl.training.steps import due
 from mmcl.training.stop import SAVE, Stop
-from mmcl.worlds import SplitWorld, World
+from mmcl.worlds import Batch, SplitWorld, World
 
 
 class Resumable(Callback):
@@ -129,18 +130,25 @@ def show(trainer: pl.Trainer, module: pl.LightningModule, name: str, value: floa
         logger.log_metrics({name: value}, step=trainer.global_step - 1)
 
 
-class OnlineR2(Callback):
-    """Logs how well the encodings predict a factor linearly, on a fixed held-out sample, as training goes.
+class Online(Callback):
+    """Logs scores of the encodings of fixed samples as training goes.
 
-    The encoders are in evaluation mode for it: they learn nothing from the sample, and wait for no other process.
+    The encoders are in evaluation mode for it: they learn nothing from the samples, and wait for no other process.
+
+    Args:
+        samples: what is encoded.
+        scores: encodings on the CPU, float32, by name, and the samples -> name of a score -> its value.
+        every_n_steps: >= 1.
     """
 
-    def __init__(self, world: World, seed: int, factor: str, n_samples: int, every_n_steps: int) -> None:
-        source = world.part("validation") if isinstance(world, SplitWorld) else world
-        batch = source.sample(n_samples, generator(seed, Stream.PROBE))
-        self.views = batch.views
-        self.target: Tensor = batch.factors[factor]
-        self.name = f"{factor}_r2"
+    def __init__(
+        self,
+        samples: Mapping[str, Batch],
+        scores: Callable[[str, dict[str, Tensor], Batch], dict[str, float]],
+        every_n_steps: int,
+    ) -> None:
+        self.samples = samples
+        self.scores = scores
         self.every_n_steps = every_n_steps
 
     @torch.no_grad()
@@ -151,12 +159,18 @@ class OnlineR2(Callback):
             return
         modes = {layer: layer.training for layer in module.encoders.modules()}
         module.encoders.eval()
-        z = encode_in_chunks(lambda views: module.encoders(module.cast(views)), self.views)
+        found: dict[str, float] = {}
+        for name, samples in self.samples.items():
+            z = encode_in_chunks(lambda views: module.encoders(module.cast(views)), samples.views)
+            found |= self.scores(name, {view: h.float().cpu() for view, h in z.items()}, samples)
         for layer, mode in modes.items():
             layer.training = mode
-        scores = [linear_r2(h.float().cpu(), self.target) for h in z.values()]
-        value = sum(scores) / len(scores)
-        show(trainer, module, self.name, value)
+        for name, value in found.items():
+            show(trainer, module, name, value)
+
+
+def _part(world: World, part: str) -> World:
+    return world.part(part) if isinstance(world, SplitWorld) else world
 
 
 @dataclass(frozen=True)
@@ -178,7 +192,7 @@ class ProgressBarConf:
 
 @dataclass(frozen=True)
 class OnlineR2Conf:
-    """Config of :class:`OnlineR2`.
+    """Config of how well the encodings predict a factor linearly, on a fixed held-out sample, as training goes.
 
     Args:
         factor: a continuous factor of the world; of a discrete one there is no R^2, and nothing is logged, nor of
@@ -202,4 +216,57 @@ class OnlineR2Conf:
         require(self.factor in roles, "callbacks.online_r2.factor", self.factor, f"one of {sorted(roles)}")
         if roles[self.factor].classes is not None:
             return None  # a discrete factor has no R^2; the evaluators score it at the end
-        return OnlineR2(context.world, context.seed, self.factor, self.n_samples, self.every_n_steps)
+        samples = _part(context.world, "validation").sample(
+            self.n_samples, generator(context.seed, Stream.PROBE)
+        )
+        return Online({f"{self.factor}_r2": samples}, self._scores, self.every_n_steps)
+
+    def _scores(self, name: str, z: dict[str, Tensor], samples: Batch) -> dict[str, float]:
+        scores = [linear_r2(h, samples.factors[self.factor]) for h in z.values()]
+        return {name: sum(scores) / len(scores)}
+
+
+@dataclass(frozen=True)
+class OnlineRetrievalConf:
+    """Config of recalls on the progress bar and in ``metrics.csv``: ``test_path_to_flow_recall_at_5``.
+
+    Of fixed samples of two modalities: of the test split (of its own draw, not that of the evaluators), and of those
+    that are trained on, where these are given ones.
+
+    Args:
+        n_samples: queries, and items that are searched, >= 2.
+        ks: numbers of items looked at, each from 1 to ``n_samples``.
+        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
+        every_n_steps: >= 1.
+    """
+
+    n_samples: int = 1000
+    ks: list[int] = field(default_factory=lambda: [1, 5])
+    similarity: str = "cosine"
+    every_n_steps: int = 250
+
+    def __post_init__(self) -> None:
+        self._evaluator()  # its fields are these
+        require(self.every_n_steps >= 1, "every_n_steps", self.every_n_steps, ">= 1")
+
+    def _evaluator(self) -> Retrieval:
+        return Retrieval(self.n_samples, list(self.ks), [], self.similarity)
+
+    def build(self, context: Context) -> Callback:
+        world = context.world
+        parts = {"test": _part(world, "test")} | ({"train": world} if isinstance(world, SplitWorld) else {})
+        samples = {
+            name: part.sample(self.n_samples, generator(context.seed, Stream.PROBE))
+            for name, part in parts.items()
+        }
+        return Online(samples, self._scores, self.every_n_steps)
+
+    def _scores(self, name: str, z: dict[str, Tensor], samples: Batch) -> dict[str, float]:
+        singles = {view: h for view, h in z.items() if view in samples.views}
+        if not all(bool(torch.isfinite(h).all()) for h in singles.values()):
+            return {}  # the loss ends the run, and says why
+        test = Representations(singles, {})
+        return {
+            f"{name}_{row.representation}_to_{row.target}_{row.metric}": row.value
+            for row in self._evaluator().evaluate(test, test)
+        }

@@ -15,6 +15,7 @@ from mmcl.worlds.base import (
 from mmcl.worlds.classes import ClassValues, class_table
 from mmcl.worlds.covariance import wishart_cholesky
 from mmcl.worlds.digit_pairs import DigitPairs, DigitPairsWorld, Shared
+from mmcl.worlds.drifters import Drifters, DriftersWorld
 from mmcl.worlds.gaussian import Gaussian, GaussianWorld, RandomField
 from mmcl.worlds.latent_variable_model import LatentVariableModel, LatentVariableWorld, Process
 from mmcl.worlds.mixing import InvertibleMLP, condition_threshold, draw_mixing
@@ -29,6 +30,8 @@ __all__ = [
     "CountedWorld",
     "DigitPairs",
     "DigitPairsWorld",
+    "Drifters",
+    "DriftersWorld",
     "FactorRole",
     "Gaussian",
     "GaussianWorld",
