@@ -50,7 +50,7 @@ def test_the_mean_and_spread_over_seeds_are_drawn_for_each_row(sweep, tmp_path):
     report = make_report(name, sweep)
     assert b"curves.csv" in report.files["sources.json"]
     assert make_report(name, sweep).files == report.files
-    (axis,) = draw(report.grid, report.spec, read_inputs(sweep, "loss").curves).axes
+    (axis,) = draw(report.grid, report.spec, read_inputs(sweep, ["loss"]).curves).axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axis.lines}
     # The mean of seeds 0, 1, 2 is 1 above the step; their sample standard deviation is 1.
     assert drawn == {

@@ -97,7 +97,7 @@ class Numbered:
     def sample(self, n, generator, intervention=None):
         x = torch.eye(n)
         # Of the first ones the partner is the second most similar.
-        y = x + 0.1 * x.roll(1, dims=0)
+        y = x.clone()
         y[: self.wrong] = x[: self.wrong].roll(1, dims=0) + 0.1 * x[: self.wrong]
         return Batch({"a": x, "b": y}, {})
 
