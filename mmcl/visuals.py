@@ -1,4 +1,4 @@
-"""The pictures of a run: its test samples' neighbours, predicted factors and maps, from views and encodings."""
+"""The pictures of a run: its test samples' neighbours, draws, predicted factors and maps, from views and encodings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmcl.evaluators.networks import predict_labels
 from mmcl.evaluators.retrieval import SIMILARITIES, similarities
 from mmcl.evaluators.ridge import KernelRidge
 from mmcl.evaluators.run import encode_in_chunks
-from mmcl.pictures import Shown, draw_maps, draw_neighbours, draw_predictions
+from mmcl.pictures import Shown, draw_draws, draw_maps, draw_neighbours, draw_predictions
 from mmcl.records.files import write_bytes
 from mmcl.worlds import Batch, FactorRole
 
@@ -35,21 +35,30 @@ def draw_pictures(
     encode: Callable[[dict[str, Tensor]], dict[str, Tensor]],
     words: tuple[str, ...],
     similarity: str,
+    temperature: float,
+    show: Callable[[str, Tensor], Shown | None],
 ) -> list[Path]:
     """Write the pictures that samples can be shown in, into ``folder``, which is made.
 
-    ``maps.png`` always, without factors in one colour; ``neighbours.png`` where several views can be shown,
-    ``predictions.png`` where one can be and has factors. What can be shown are images (uint8, ``(n, C, H, W)``) and
-    texts (int64, ``(n, L)``, numbers of ``words``).
+    ``maps.png`` always, without factors in one colour; ``neighbours.png`` and ``draws.png`` where several views can be
+    shown, ``predictions.png`` where one can be and has factors. What can be shown are images (uint8,
+    ``(n, C, H, W)``), texts (int64, ``(n, L)``, numbers of ``words``), and what the world itself shows.
 
     Args:
         fit: samples that predictors are fitted on.
         test: samples that are shown.
         roles: of their factors.
         similarity: by which neighbours are near; one that ranks otherwise is taken as squared distance.
+        temperature: by which draws are weighted.
+        show: a view's name and values to how its samples are shown, or ``None``.
     """
     z_fit, z = (encode_in_chunks(encode, batch.views) for batch in (fit, test))
-    shown = {view: found for view, x in test.views.items() if (found := _shown(x, words)) is not None}
+    shown = {}
+    for view, x in test.views.items():
+        found = show(view, x)
+        found = _shown(x, words) if found is None else found
+        if found is not None:
+            shown[view] = found
     figures = {"maps": draw_maps({k: v.cpu().numpy() for k, v in z.items()}, _columns(test.factors))}
     if len(shown) > 1:
         similarity = similarity if similarity in SIMILARITIES else SIMILARITIES[0]
@@ -57,6 +66,10 @@ def draw_pictures(
             (a, b): similarities(z[a], z[b], similarity).cpu().numpy() for a, b in permutations(shown, 2)
         }
         figures["neighbours"] = draw_neighbours(shown, between)
+        weights = {
+            pair: (torch.from_numpy(s) / temperature).softmax(dim=1).numpy() for pair, s in between.items()
+        }
+        figures["draws"] = draw_draws(shown, weights)
     if shown and fit.factors:
         predicted = {view: predicted_factors(view, z_fit[view], z[view], fit, test, roles) for view in shown}
         figures["predictions"] = draw_predictions(shown, predicted)

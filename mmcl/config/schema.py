@@ -192,6 +192,11 @@ def _check_draws(loss: Any, evaluators: Mapping[str, Any], augmentation: Any) ->
                 f"evaluator.{name}: computes the objective of encodings alone, and the loss is told the label "
                 f"{label!r}; leave {name} out of evaluator=[...]"
             )
+        if getattr(loss.build(), "needs_views", False) and getattr(evaluator, "needs_objective", False):
+            raise UserError(
+                f"evaluator.{name}: computes the objective of encodings alone, and the loss compares views too; leave "
+                f"{name} out of evaluator=[...]"
+            )
         if drawn and getattr(evaluator, "needs_objective", False):
             raise UserError(
                 f"evaluator.{name}: computes the objective of samples as they are, and the loss compares augmented "

@@ -69,7 +69,7 @@ class Digits:
         if len(held_out):
             sources["validation"] = train.part(held_out.sort().values)
         fit = "validation" if len(held_out) else "train"
-        return GivenWorld(sources, _roles, lambda: None, {"validation": fit, "test": "test"})
+        return GivenWorld(sources, _roles, lambda: None, {"validation": fit, "test": "test"}, show=_shown)
 
     def restore(self, state: Mapping[str, Tensor]) -> GivenWorld:
         """The pictures, if they are what they were. Raises ``ValueError`` if not."""
@@ -78,6 +78,10 @@ class Digits:
 
 def _roles() -> dict[str, FactorRole]:
     return {"digit": FactorRole("content", None, CLASSES)}
+
+
+def _shown(view: str, x: Tensor) -> list[str] | None:
+    return [str(digit) for digit in x.argmax(dim=1).tolist()] if view == "label" else None
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,11 @@ class FiniteWorld:
         if isinstance(self.world, SplitWorld):
             self.world.check_size(part, n)
 
+    def shown(self, view: str, x: Tensor) -> Any:
+        """How the world shows samples of a view; ``None`` if it does not."""
+        show = getattr(self.world, "shown", None)
+        return None if show is None else show(view, x)
+
     def _rows(self, rows: Tensor) -> Batch:
         return Batch(
             {name: x[rows] for name, x in self._samples.views.items()},

@@ -126,6 +126,7 @@ class GivenWorld:
         vocabulary: of the training texts, if there are any.
         held_out: part, ``validation`` or ``test``, -> its split.
         part: the one that is sampled; ``None``: the training split.
+        show: a view's name and values to a text for each sample, of views that are neither images nor words.
     """
 
     calibration = 1024
@@ -138,12 +139,14 @@ class GivenWorld:
         vocabulary: Callable[[], Vocabulary | None],
         held_out: Mapping[str, str],
         part: str | None = None,
+        show: Callable[[str, Tensor], list[str] | None] = lambda view, x: None,
     ) -> None:
         self._sources = sources
         self._roles = roles
         self._vocabulary = vocabulary
         self._held_out = held_out
         self._part = part
+        self.shown = show
 
     def __len__(self) -> int:
         """How many pairs it holds."""
@@ -176,7 +179,7 @@ class GivenWorld:
     def part(self, name: str) -> GivenWorld:
         """The held-out pairs of ``validation`` or ``test``, of which :meth:`sample` gives each once."""
         require_choice("part", name, self._held_out)
-        return GivenWorld(self._sources, self._roles, self._vocabulary, self._held_out, name)
+        return GivenWorld(self._sources, self._roles, self._vocabulary, self._held_out, name, self.shown)
 
     def size(self, part: str) -> int:
         """How many pairs the part has."""

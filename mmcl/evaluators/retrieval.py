@@ -73,12 +73,28 @@ def recalls(s: Tensor, relevant: Tensor, ks: list[int]) -> Tensor:
     return found
 
 
+def ranks(s: Tensor, partner: Tensor) -> Tensor:
+    """The place of each query's partner among all items, from 1; of items as similar as it, the middle one's.
+
+    ``s``: ``(n, N)`` similarities; ``partner``: ``(n,)``, int64. Returns ``(n,)``, float64.
+
+    >>> ranks(torch.tensor([[3.0, 1.0, 2.0], [1.0, 1.0, 1.0]]), torch.tensor([2, 0])).tolist()
+    [2.0, 2.0]
+    """
+    own = s.gather(1, partner[:, None])
+    margin = TOLERANCE * own.abs().clamp(min=1.0)
+    before = (s > own + margin).sum(dim=1)
+    tied = ((s - own).abs() <= margin).sum(dim=1)
+    return before + (tied + 1).double() / 2
+
+
 @dataclass(frozen=True)
 class Retrieval(WithoutInterventions):
     """Recall at k: how often a query's partner is among the k most similar encodings of another modality.
 
     Rows for each ordered pair of encodings: representation is the query's, target the other's. Metric
-    ``recall_at_K``: the query's own partner is found, chance k / N. Metric ``class_recall_at_K``, where ``classes``
+    ``recall_at_K``: the query's own partner is found, chance k / N. Metric ``median_rank``: the median over queries of
+    the partner's place (:func:`ranks`), from 1; chance (N + 1) / 2. Metric ``class_recall_at_K``, where ``classes``
     names factors: a sample of the same classes is found. Chance: items in random order, for the classes as they are.
 
     Args:
@@ -137,9 +153,11 @@ class Retrieval(WithoutInterventions):
         values = {metric: torch.zeros(len(ks), dtype=torch.float64) for metric in wanted}
         chances = {metric: torch.zeros(len(ks), dtype=torch.float64) for metric in wanted}
         n = torch.tensor(len(test))
+        places = []
         for start in range(0, len(test), CHUNK):
             rows = slice(start, start + CHUNK)
             s = similarities(z[rows], others, self.similarity).cpu()
+            places.append(ranks(s, torch.arange(start, start + len(s))))
             for metric, labels in wanted.items():
                 relevant = (labels[rows, None] == labels[None]).all(dim=2)
                 values[metric] += recalls(s, relevant, ks).sum(dim=0)
@@ -147,16 +165,12 @@ class Retrieval(WithoutInterventions):
                 chances[metric] += torch.stack(
                     [chance_of_a_hit(k, n.expand(len(have)), have).sum() for k in ks]
                 )
-        for metric in wanted:
-            for k, value, chance in zip(ks, values[metric], chances[metric], strict=True):
-                yield Row(
-                    split="test",
-                    representation=query,
-                    target=item,
-                    metric=f"{metric}_{k}",
-                    value=float(value / n),
-                    chance=float(chance / n),
-                    ceiling=None,
-                    n_fit=0,
-                    n_test=len(test),
-                )
+        found = [
+            (f"{metric}_{k}", float(value / n), float(chance / n))
+            for metric in wanted
+            for k, value, chance in zip(ks, values[metric], chances[metric], strict=True)
+        ]
+        # (not torch.median, which takes the lower of two middle ones)
+        found.append(("median_rank", float(torch.cat(places).quantile(0.5)), (len(test) + 1) / 2))
+        for metric, value, chance in found:
+            yield Row("test", query, item, metric, value, chance, None, 0, len(test))

@@ -21,12 +21,14 @@ from mmcl.losses.contrastive import (
 )
 from mmcl.losses.distributed import gather_encodings, gather_rows
 from mmcl.losses.factor_cl import FactorCL, FactorCLLoss
+from mmcl.losses.mmd import MMD, MMDLoss, gaussian_kernel, mmd_loss
 from mmcl.losses.options import Negatives
 from mmcl.losses.similarity import Similarity, paired_similarity, pairwise_similarity
 from mmcl.losses.supervised import SupCon, Supervised, supervised_contrast
 from mmcl.losses.terms import Term, contrasts
 
 __all__ = [
+    "MMD",
     "AlignMaxEnt",
     "AlignMaxEntLoss",
     "Contrastive",
@@ -34,6 +36,7 @@ __all__ = [
     "Entropy",
     "FactorCL",
     "FactorCLLoss",
+    "MMDLoss",
     "Negatives",
     "Normaliser",
     "Reduction",
@@ -49,8 +52,10 @@ __all__ = [
     "contrasts",
     "gather_encodings",
     "gather_rows",
+    "gaussian_kernel",
     "kernel_entropy",
     "mean_squared_norm",
+    "mmd_loss",
     "nearest_neighbour_entropy",
     "paired_similarity",
     "pairwise_similarity",

@@ -1,8 +1,9 @@
-"""What encodings hold, as pictures of samples: nearest neighbours, predicted factors, maps."""
+"""What encodings hold, as pictures of samples: nearest neighbours, draws, predicted factors, maps."""
 
 from mmcl.pictures.cells import Shown
+from mmcl.pictures.draws import draw_draws
 from mmcl.pictures.maps import draw_maps
 from mmcl.pictures.neighbours import draw_neighbours
 from mmcl.pictures.predictions import draw_predictions
 
-__all__ = ["Shown", "draw_maps", "draw_neighbours", "draw_predictions"]
+__all__ = ["Shown", "draw_draws", "draw_maps", "draw_neighbours", "draw_predictions"]

@@ -81,10 +81,16 @@ def _retrieval(rows: list[dict[str, str]]) -> list[str]:
         if kind in RECALLS:
             text = f"{k}: {float(row['value']):.3f} ({float(row['chance']):.3f})"
             found.setdefault((kind, row["representation"], row["target"]), []).append(text)
-    return [
+    lines = [
         f"{RECALLS[kind]}, {query} → {item}, at (chance) {', '.join(texts)}"
         for (kind, query, item), texts in found.items()
     ]
+    ranks = [
+        f"{row['representation']} → {row['target']} {float(row['value']):g} ({float(row['chance']):g})"
+        for row in rows
+        if row["metric"] == "median_rank"
+    ]
+    return lines + ([f"Median rank (chance): {', '.join(ranks)}"] if ranks else [])
 
 
 def _labels(lines: list[Line]) -> dict[Line, str]:

@@ -26,6 +26,8 @@ PROBE_METRICS = {
 """What probes are scored by, and how it is called."""
 RECALLS = {"recall_at": "Recall", "class_recall_at": "Recall of the classes"}
 """Kinds of recall, whose metrics end with a number, and how they are called."""
+LINED = ("loss", "median_rank")
+"""Other metrics that have lines of their own."""
 ORDER = ("content", "content_intervened", "style", "modality_specific")
 
 
@@ -132,7 +134,7 @@ def others(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any
     and recalls, which have lines of their own."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        taken = row["evaluator"] in PREDICTORS or row["metric"] in PROBE_METRICS or row["metric"] == "loss"
+        taken = row["evaluator"] in PREDICTORS or row["metric"] in PROBE_METRICS or row["metric"] in LINED
         if row["split"] == "test" and not taken and str(row["metric"]).rpartition("_")[0] not in RECALLS:
             found.setdefault(str(row["evaluator"]), []).append(row)
     return found

@@ -269,4 +269,5 @@ class OnlineRetrievalConf:
         return {
             f"{name}_{row.representation}_to_{row.target}_{row.metric}": row.value
             for row in self._evaluator().evaluate(test, test)
+            if row.metric != "median_rank"
         }

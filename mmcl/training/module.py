@@ -116,7 +116,8 @@ class ContrastiveModule(pl.LightningModule):
     Args:
         encoders: ``{name: (B, d)} -> {name: (B, D)}``.
         objective: ``(encodings, encodings of a fresh batch or None) -> scalar``; one with a ``label``, the name of a
-            factor, is given that factor of the batch, ``(K, k)``, in the second place.
+            factor, is given that factor of the batch, ``(K, k)``, in the second place; one that ``needs_views`` the
+            views.
         optimizer: makes the optimizer and its schedule from the module's parameters.
         max_steps: the length of training, which the schedule is a function of.
         encode_rows: rows whose activations are held at a time, see :func:`encode`; ``None``: all.
@@ -201,6 +202,8 @@ class ContrastiveModule(pl.LightningModule):
         if self.label is not None:
             labels = batch.factors[self.label].to(self.device)
             return self.objective(z, gather_rows(labels))  # type: ignore[no-any-return]
+        if getattr(self.objective, "needs_views", False):
+            return self.objective(z, gather_encodings(self.cast(batch.views)))  # type: ignore[no-any-return]
         if fresh is None:
             return self.objective(z, None)  # type: ignore[no-any-return]
         z_fresh = encode(self.encoders, self.cast(fresh.views), self._encode_rows, self.wanted[0])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -143,12 +144,20 @@ class DriftersWorld:
         Raises ``ValueError`` for n < 1, an intervention, or a generator that is not on the CPU.
         """
         require_sample(n, generator, intervention)
-        # Not in one call: a sample must not depend on how many are drawn after it.
         flow = torch.randn(n, 2, self.model.modes, dtype=torch.float64, generator=generator) * self._spread
         path = torch.cat([self.paths(part) for part in flow.split(CHUNK)]).float()
         series = torch.cat([path, path.new_ones(*path.shape[:2], 1)], dim=2)
         views = {"flow": flow.flatten(1).float(), "path": series}
         return Batch(views, {"flow": views["flow"]})
+
+    def shown(self, view: str, x: Tensor) -> np.ndarray:
+        """Pictures ``(n, 3, 64, 64)``, uint8: of ``flow`` the stream function at time 0, of ``path`` the path."""
+        from mmcl.rendering.flows import flow_pictures, path_pictures  # matplotlib is slow to import
+
+        if view == "flow":
+            real, imaginary = x.cpu().double().chunk(2, dim=1)
+            return flow_pictures(torch.complex(real, imaginary).numpy(), self.waves.numpy())
+        return path_pictures(x[..., :2].cpu().double().numpy(), np.array(self.model.start))
 
     def paths(self, flow: Tensor) -> Tensor:
         """The positions of a drifter in each flow ``(n, 2, modes)``, float64: ``(n, positions, 2)``."""

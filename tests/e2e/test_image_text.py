@@ -37,7 +37,12 @@ def test_a_run_on_an_archive(tmp_path):
     found = rows[rows.evaluator == "retrieval"].set_index(["representation", "target", "metric"])
     assert set(found.index.get_level_values(2)) == {"recall_at_1", "recall_at_5", "recall_at_10"}
     assert found.loc[("image", "text", "recall_at_10"), "chance"] == pytest.approx(10 / 60)
-    assert {path.stem for path in (run / "pictures").iterdir()} == {"maps", "neighbours", "predictions"}
+    assert {path.stem for path in (run / "pictures").iterdir()} == {
+        "maps",
+        "neighbours",
+        "draws",
+        "predictions",
+    }
     again = call(tmp_path, "train.py", "experiment=image_text/smoke")
     assert again.returncode == 0, again.stderr
     # Other pairs in the same folder are not those that the run was trained with.

@@ -31,7 +31,7 @@ def test_recall_is_what_sorting_gives(similarity):
     samples = Representations({"image": image, "text": text}, {"shape": shape})
     evaluator = Retrieval(n_test=60, ks=[1, 7], classes=["shape"], similarity=similarity)
     rows = {(r.representation, r.target, r.metric): r for r in evaluator.evaluate(samples, samples)}
-    assert len(rows) == 2 * 2 * 2
+    assert len(rows) == 2 * (2 * 2 + 1)
     score = SCORES[similarity]
     for name, other, queries, items in (("image", "text", image, text), ("text", "image", text, image)):
         for k in (1, 7):
@@ -45,6 +45,11 @@ def test_recall_is_what_sorting_gives(similarity):
             assert rows[name, other, f"recall_at_{k}"].chance == pytest.approx(k / 60)
             missed = comb(45, k) / comb(60, k)  # 15 of 60 have the query's shape
             assert rows[name, other, f"class_recall_at_{k}"].chance == pytest.approx(1 - missed)
+        places = sorted(
+            1 + sorted(range(60), key=lambda j: -score(queries[i], items[j])).index(i) for i in range(60)
+        )
+        median = rows[name, other, "median_rank"]
+        assert (median.value, median.chance) == ((places[29] + places[30]) / 2, 30.5)
 
 
 def test_ties_are_the_mean_over_all_orders():

@@ -91,6 +91,8 @@ def step(spec: Any, case: str, rank: int | None) -> tuple[Tensor, list[Tensor]]:
             second = gather_rows(labels[mine])
         elif getattr(loss, "needs_fresh_batch", False):
             second = gather_encodings({"x1": model["x1"](x_fresh[mine]), "x2": model["x2"](y_fresh[mine])})
+        elif getattr(loss, "needs_views", False):
+            second = gather_encodings({"x1": x[mine], "x2": y[mine]})
         value = loss(gather_encodings(z), second)
     value.backward()
     return value.detach(), [p.grad for p in (*model.parameters(), *loss.parameters())]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcl.pictures import draw_maps, draw_neighbours, draw_predictions
+from mmcl.pictures import draw_draws, draw_maps, draw_neighbours, draw_predictions
 from mmcl.pictures.maps import CLASSES, plane
 from mmcl.visuals import draw_pictures, predicted_factors
 from mmcl.worlds import Batch, FactorRole
@@ -48,6 +48,19 @@ def test_neighbours_are_in_order_and_the_partner_has_its_rank():
 def test_fewer_samples_than_neighbours_leave_places_empty():
     figure = draw_neighbours({"a": LINES[:2], "b": LINES[:2]}, {("a", "b"): np.eye(2)}, queries=1, k=5)
     assert titles(figure) == ["query: a", "1", "2", "", "", "", "partner, rank 1"]
+
+
+def test_draws_follow_the_weights_and_the_partner_is_framed():
+    law = np.zeros((6, 6))
+    law[0, 3] = law[0, 0] = 0.5
+    law[1, 4] = 1.0
+    figure = draw_draws({"image": IMAGES, "text": LINES}, {("image", "text"): law}, queries=2, draws=8)
+    texts = [axis.texts[0].get_text() if axis.texts else None for axis in figure.axes]
+    assert texts[:2] == [None, "line 0"]
+    assert set(texts[2:10]) == {"line 0", "line 3"}
+    assert texts[10:] == [None, "line 1", *["line 4"] * 8]
+    framed = [axis.spines["top"].get_linewidth() > 1 for axis in figure.axes]
+    assert framed == [text == f"line {i // 10}" for i, text in enumerate(texts)]
 
 
 def test_what_is_missed_is_said():
@@ -121,8 +134,11 @@ def test_a_run_draws_what_can_be_shown(tmp_path, shown):
         lambda views: {name: x.flatten(1)[:, :3].float() for name, x in views.items()},
         ("{pad}", "{eos}", "{unk}", "a", "cow"),
         "cosine",
+        0.5,
+        lambda view, x: None,
     )
-    assert {path.stem for path in paths} == ({"maps", "neighbours", "predictions"} if shown else {"maps"})
+    every = {"maps", "neighbours", "draws", "predictions"}
+    assert {path.stem for path in paths} == (every if shown else {"maps"})
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 

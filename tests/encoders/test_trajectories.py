@@ -1,0 +1,68 @@
+"""Attention over positions."""
+
+import pytest
+import torch
+
+from mmcl.encoders import ByView, Fixed, Trajectories
+from mmcl.worlds import Drifters
+
+
+def views(n=200, positions=10):
+    world = Drifters(modes=4, steps=20, positions=positions).draw(torch.Generator().manual_seed(0))
+    return world.sample(n, torch.Generator().manual_seed(1)).views
+
+
+def build(spec, x):
+    return ByView(8, {"flow": Fixed(), "path": spec}).build(x, torch.Generator().manual_seed(2)).double()
+
+
+SPEC = Trajectories(blocks=2, width=16, heads=2)
+
+
+def test_a_rows_encoding_does_not_depend_on_the_others_and_on_scale():
+    x = views()
+    z = build(SPEC, x)({k: v.double() for k, v in x.items()})
+    assert z["path"].shape == (200, 8)
+    assert torch.equal(z["flow"], x["flow"].double())
+    one = build(SPEC, x)({k: v[7:8].double() for k, v in x.items()})["path"]
+    assert torch.allclose(one, z["path"][7:8], atol=1e-12)
+    # Positions are standardised for each time: far or near, the encoders see the same.
+    scaled = {**x, "path": torch.cat([3 * x["path"][..., :2] + 5, x["path"][..., 2:]], dim=2)}
+    again = build(SPEC, scaled)({k: v.double() for k, v in scaled.items()})["path"]
+    assert torch.allclose(again, z["path"], atol=1e-4)
+
+
+def test_the_order_of_positions_counts_and_every_kth_is_seen_from_the_last_back():
+    x = {k: v.double() for k, v in views().items()}
+    net = build(Trajectories(blocks=1, width=16, heads=2, every=3), x).encoders["path"]
+    z = net(x["path"])
+    moved = x["path"].clone()
+    moved[:, [1, 2, 4, 5, 7, 8]] += 1.0
+    assert torch.equal(net(moved), z)
+    moved[:, 3] += 1.0
+    assert not torch.allclose(net(moved), z)
+    whole = build(SPEC, x).encoders["path"]
+    swapped = x["path"][:, [1, 0, *range(2, 10)]]
+    assert not torch.allclose(whole(swapped), whole(x["path"]))
+
+
+def test_steps_that_are_not_there_are_not_seen():
+    x = {k: v.double() for k, v in views().items()}
+    net = build(SPEC, x).encoders["path"]
+    cut = x["path"].clone()
+    cut[:, 2, 2] = 0.0
+    other = cut.clone()
+    other[:, 2, :2] = 9.0
+    assert torch.allclose(net(cut), net(other), atol=1e-12)
+    assert not torch.allclose(net(cut), net(x["path"]))
+
+
+def test_bad_values_are_refused_by_name():
+    with pytest.raises(ValueError, match="width=18: must be even, and a multiple of heads=4"):
+        Trajectories(width=18)
+    with pytest.raises(ValueError, match="every=0"):
+        Trajectories(every=0)
+    with pytest.raises(ValueError, match="view 'path': shape"):
+        ByView(8, {"flow": Fixed(), "path": SPEC}).build(
+            {"flow": torch.zeros(3, 8), "path": torch.zeros(3, 4)}, torch.Generator()
+        )
