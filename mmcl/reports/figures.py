@@ -186,6 +186,10 @@ def _swept_axis(axis: Any, spec: Spec, ticks: dict[str, float]) -> None:
     axis.set_xlabel(spec.figure.x_label)
     if not all(_is_number(v) for v in ticks):
         axis.set_xticks(list(ticks.values()), list(ticks))
+    if spec.figure.log in ("x", "xy"):
+        axis.set_xscale("log")
+    if spec.figure.log in ("y", "xy"):
+        axis.set_yscale("log")
     if spec.figure.limits:
         axis.set_ylim(*spec.figure.limits)
     axis.spines[["top", "right"]].set_visible(False)

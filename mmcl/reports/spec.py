@@ -25,6 +25,7 @@ STATISTICS = (
 SCORES = ("value", "chance", "ceiling", "excess")
 WORST = ("min", "max", "abs", "none")
 LAYOUTS = ("cells", "seeds")
+LOGS = ("none", "x", "y", "xy")
 FIGURES = ("points", "bars", "lines", "profiles", "curves", "scatter", "none")
 
 
@@ -94,6 +95,7 @@ class FigureSpec:
 
     ``x``: the swept column of ``lines`` and ``profiles``, printed as ``x_label``. ``curve``: the logged values of
     ``curves``, over steps. ``panels``: those of ``scatter``. The other axis has ``label`` and ``limits``.
+    ``log``: which axes of ``lines`` and ``profiles`` are logarithmic.
     """
 
     kind: str
@@ -103,6 +105,7 @@ class FigureSpec:
     label: str
     limits: tuple[float, float] | None
     panels: tuple[Panel, ...] = ()
+    log: str = "none"
 
 
 @dataclass(frozen=True)
@@ -345,7 +348,7 @@ def _paper(value: Any, rows: Axis, columns: Axis) -> Paper:
 
 
 def _figure(value: Any, rows: Axis) -> FigureSpec:
-    node = _mapping(value, "figure", ("kind", "x", "x_label", "curve", "panels", "label", "limits"))
+    node = _mapping(value, "figure", ("kind", "x", "x_label", "curve", "panels", "label", "limits", "log"))
     kind = _choice(node.get("kind", "points"), "figure.kind", FIGURES)
     x = node.get("x")
     if kind in ("lines", "profiles"):
@@ -371,7 +374,10 @@ def _figure(value: Any, rows: Axis) -> FigureSpec:
     if (kind == "scatter") != bool(panels):
         raise UserError("figure.panels: figures of kind scatter have one or more; others none")
     label = _string(node.get("label", "value"), "figure.label")
-    return FigureSpec(kind, x, curve, x_label, label, limits, panels)
+    log = _choice(node.get("log", "none"), "figure.log", LOGS)
+    if log != "none" and kind not in ("lines", "profiles"):
+        raise UserError(f"figure.log={log}: only figures of kind lines and profiles have it; leave it out")
+    return FigureSpec(kind, x, curve, x_label, label, limits, panels, log)
 
 
 def _panels(value: Any) -> tuple[Panel, ...]:
