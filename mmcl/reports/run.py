@@ -181,7 +181,7 @@ def _rest_table(rest: Mapping[str, Sequence[Mapping[str, str]]], config: dict[st
 
 def _any_number(text: str) -> str:
     """Four digits, of any size."""
-    return "–" if text == "" else f"{float(text):.4g}"
+    return "–" if text == "" or math.isnan(float(text)) else f"{float(text):.4g}"
 
 
 def _probe_number(line: ProbeLine, value: float | None) -> str:

@@ -157,6 +157,24 @@ def test_a_run_with_no_score_that_the_table_shows_and_one_that_is_not_a_number(f
     assert (finished / "figure.png").exists()
 
 
+def test_an_evaluator_that_the_table_does_not_know_is_shown_and_of_one_with_many_scores_their_number(
+    finished, capsys
+):
+    mine = (
+        RESULTS[RESULTS.evaluator == "linear"]
+        .head(1)
+        .assign(evaluator="mine", metric="error", value=0.00123456)
+    )
+    many = pd.concat([mine.assign(evaluator="many", target=f"t{i}") for i in range(13)])
+    pd.concat([RESULTS, mine, many]).to_csv(finished / "results.csv", index=False)
+    report(finished, finished)
+    out = capsys.readouterr().out
+    assert "content c" in out
+    assert "0.001235" in out
+    assert "13 scores: results.csv" in out
+    assert "t12" not in out
+
+
 def test_loggers_are_told_what_the_runs_own_table_shows(finished):
     from mmcl.reports.outcome import read_outcome
 
