@@ -74,6 +74,12 @@ def main() -> None:
     made.add_argument("--allow-missing", action="store_true", help="show cells with too few seeds")
     made.add_argument("--allow-nan", action="store_true", help="show cells with scores that are NaN")
 
+    help = "what each loss makes of two correlated Gaussian numbers, exact: a table and figure (docs/perspective.md)"
+    made = add("plane", _plane, help)
+    made.add_argument(
+        "--output", "-o", type=Path, default=Path("plane"), help="folder to write into; default: plane"
+    )
+
     data = commands.add_parser("data", help="image/text sets and image pairs: make and verify them")
     _add_data(data.add_subparsers(dest="data_command", required=True))
 
@@ -324,6 +330,12 @@ def _report(arguments: argparse.Namespace) -> None:
     within, compared = report.marks
     held = f"; {within} of {compared} cells within the paper's tolerance" if compared else ""
     print(f"{output}: {', '.join(report.files)}{held}")
+
+
+def _plane(arguments: argparse.Namespace) -> None:
+    from mmcl.plane import write_plane
+
+    print(f"{arguments.output}: {', '.join(path.name for path in write_plane(arguments.output))}")
 
 
 def _generate(arguments: argparse.Namespace) -> None:

@@ -73,14 +73,14 @@ def draw_pictures(
     if shown and fit.factors:
         predicted = {view: predicted_factors(view, z_fit[view], z[view], fit, test, roles) for view in shown}
         figures["predictions"] = draw_predictions(shown, predicted)
-    files = {folder / f"{name}.png": _png(figure) for name, figure in figures.items()}
+    files = {folder / f"{name}.png": as_png(figure) for name, figure in figures.items()}
     folder.mkdir(exist_ok=True)
     for path, data in files.items():
         write_bytes(path, data)
     return list(files)
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()

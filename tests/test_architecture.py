@@ -41,10 +41,11 @@ ALLOWED: dict[str, set[str]] = {
     "jobs": {"errors", "config", "experiment", "reports", "records", "training", "hydra", "omegaconf"},
     "pictures": BASE | {"numpy", "matplotlib", "sklearn"},
     "visuals": {"torch", "numpy", "matplotlib", "evaluators", "pictures", "records", "worlds"},
+    "plane": {"torch", "numpy", "theory", "pictures", "records", "visuals"},
     "supervised": {"torch", "data", "encoders", "evaluators"},
     "commands": {
-        "torch", "data", "supervised", "errors", "cli", "config", "experiment", "reports", "records", "archives",
-        "cores", "rich",
+        "torch", "data", "plane", "supervised", "errors", "cli", "config", "experiment", "reports", "records",
+        "archives", "cores", "rich",
     },
     "cli": {"errors", "config", "jobs", "sweeps", "reports", "records", "training", "hydra"},
     "__main__": {"commands"},

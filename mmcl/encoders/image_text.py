@@ -38,7 +38,7 @@ class ImageTextEncoders:
 
     encoding_size: int = 4
     image: ImageNet = ImageNet.small
-    image_width: int = 32
+    image_width: int = 64
     text: TextNet = TextNet.pooled
     text_width: int = 128
     vocabulary_size: int = 1024

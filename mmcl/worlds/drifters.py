@@ -65,8 +65,8 @@ class Drifters:
     """
 
     modes: int = 49
-    smoothness: float = 2.0
-    speed: float = 5.0
+    smoothness: float = 0.0
+    speed: float = 2.5
     frequency: float = 10.0
     duration: float = 0.1
     steps: int = 100

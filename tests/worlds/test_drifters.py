@@ -62,7 +62,7 @@ def test_a_path_by_a_loop():
 
 
 def test_halving_the_steps_divides_the_error_by_sixteen():
-    """And 100 steps of the default world are within 1e-4 of 200, in 200 flows whose drifters go 0.5 far on average."""
+    """And 100 steps of the default world are within 3e-5 of 200, in 200 flows whose drifters go 0.3 far on average."""
     w = world()
     flow = flows(w, 200)
     paths = {
@@ -70,16 +70,16 @@ def test_halving_the_steps_divides_the_error_by_sixteen():
     }
     coarse, fine = ((paths[2 * n] - paths[n]).norm(dim=2).mean() for n in (100, 200))
     assert 12 < float(coarse / fine) < 20
-    assert float((paths[200] - paths[100]).abs().max()) < 1e-4
+    assert float((paths[200] - paths[100]).abs().max()) < 3e-5
     steps = torch.cat([paths[100][:, :1] - 0.75, paths[100].diff(dim=1)], dim=1).norm(dim=2).sum(dim=1)
-    assert 0.3 < float(steps.mean()) < 0.9
+    assert 0.2 < float(steps.mean()) < 0.45
 
 
 def test_laws_are_those_that_are_stated():
     """Speeds of 5 per component in 4,000 flows, whose estimate has a standard deviation of 1.2 %: 4.5 of these.
 
     Coefficients of norm 1, falling as |k|^-2."""
-    w = world(steps=1, positions=1, duration=1e-6)
+    w = world(steps=1, positions=1, duration=1e-6, smoothness=2.0, speed=5.0)
     batch = w.sample(4000, generator(2))
     speed = (batch.views["path"][:, 0, :2].double() - 0.75) / 1e-6
     for component in speed.unbind(dim=1):

@@ -1,0 +1,122 @@
+"""What the losses make of two correlated Gaussian numbers, exact: Baptista et al. (2025), Section 5.4."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcl.pictures.plane import PlaneLaw, draw_plane
+from mmcl.records.files import write_bytes
+from mmcl.theory import GaussianPair, Tilt, Tilting, conditional_optimum, joint_optimum
+from mmcl.visuals import as_png
+
+COVARIANCE = torch.tensor([[1.5, 1.0], [1.0, 1.5]], dtype=torch.float64)
+"""That of the paper's illustration."""
+
+GRID = (np.arange(240) - 119.5) * (2 / 53)
+"""Points of both axes, to 4.5, not 0, where a sign is none, but 1. All but 1 % of the widest law is within."""
+
+MODELS: Mapping[str, Callable[[GaussianPair], Tilt]] = {
+    "inner product,\nconditional (Fig. 2)": lambda pair: (
+        conditional_optimum(pair, 1, Tilting.inner_product).tilt
+    ),
+    "squared distance,\nu given v (Fig. 3)": lambda pair: (
+        conditional_optimum(pair, 1, Tilting.squared_distance, 2.0, 0.0).tilt
+    ),
+    "inner product,\njoint (Fig. 4)": lambda pair: joint_optimum(pair, 1, Tilting.inner_product).tilt,
+    "squared distance,\nconditional (ours)": lambda pair: (
+        conditional_optimum(pair, 1, Tilting.squared_distance).tilt
+    ),
+    "squared distance,\njoint (ours)": lambda pair: joint_optimum(pair, 1, Tilting.squared_distance).tilt,
+}
+HEADER = (
+    "model", "A", "B", "C", "u given v: slope", "variance", "v given u: slope", "variance", "Var u", "Var v",
+    "Cov(u, v)",
+)  # fmt: skip
+
+
+def sign_temperature(pair: GaussianPair) -> float:
+    """The best 1/tau of encoders of one dimension that are normalised, which leaves them their input's sign.
+
+    The model is ``exp(sign(u v) / tau) / cosh(1 / tau)`` times the product of the marginals; its conditional loss,
+    ``-E sign(u v) / tau + log cosh(1 / tau)``, is least at ``1/tau = artanh(E sign(u v))``, and
+    ``E sign(u v) = 2 / pi asin(rho)`` (Sheppard, 1899).
+    """
+    rho = float(pair.c_uv / (pair.c_uu * pair.c_vv).sqrt())
+    return math.atanh(2 / math.pi * math.asin(rho))
+
+
+def rows(pair: GaussianPair) -> list[tuple[str, list[float]]]:
+    """The numbers of :data:`HEADER` of the truth and of each model of :data:`MODELS`, exact."""
+    found = [("truth", [math.nan] * 3 + _numbers(pair.u_given_v(), pair.v_given_u(), pair.covariance))]
+    for name, model in MODELS.items():
+        tilt = model(pair)
+        laws = _numbers(tilt.u_given_v(pair), tilt.v_given_u(pair), tilt.covariance(pair))
+        found.append((name.replace("\n", " "), [float(tilt.a), float(tilt.b), float(tilt.c), *laws]))
+    return found
+
+
+def _numbers(
+    u_given_v: tuple[Tensor, Tensor], v_given_u: tuple[Tensor, Tensor], covariance: Tensor
+) -> list[float]:
+    conditionals = [float(x) for part in (u_given_v, v_given_u) for x in part]
+    return [*conditionals, float(covariance[0, 0]), float(covariance[1, 1]), float(covariance[0, 1])]
+
+
+def laws(pair: GaussianPair) -> tuple[PlaneLaw, list[PlaneLaw]]:
+    """The truth, and the models with two of normalised encoders (Figure 6), at temperature 1 and at the best."""
+    product = np.outer(_normal(GRID, float(pair.c_vv)), _normal(GRID, float(pair.c_uu)))
+    truth = _gaussian("truth (Fig. 1)", pair.covariance)
+    models = [_gaussian(name, model(pair).covariance(pair)) for name, model in MODELS.items()]
+    sign = np.sign(np.outer(GRID, GRID))
+    for name, inverse in (
+        ("normalised, τ = 1\n(Fig. 6)", 1.0),
+        ("normalised, best τ\n(ours)", sign_temperature(pair)),
+    ):
+        models.append(_law(name, product * np.exp(inverse * sign) / math.cosh(inverse)))
+    return truth, models
+
+
+def _normal(x: np.ndarray, variance: float) -> np.ndarray:
+    density: np.ndarray = np.exp(-(x**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+    return density
+
+
+def _gaussian(name: str, covariance: Tensor) -> PlaneLaw:
+    precision = torch.linalg.inv(covariance).numpy()
+    u, v = GRID[None, :], GRID[:, None]
+    exponent = precision[0, 0] * u**2 + 2 * precision[0, 1] * u * v + precision[1, 1] * v**2
+    return _law(name, np.exp(-0.5 * exponent) * math.sqrt(np.linalg.det(precision)) / (2 * math.pi))
+
+
+def _law(name: str, density: np.ndarray) -> PlaneLaw:
+    """With conditionals and marginal by summing over the grid."""
+    step = GRID[1] - GRID[0]
+    at = int(np.abs(GRID - 1).argmin())
+    given_v, given_u = density[at], density[:, at]
+    return PlaneLaw(
+        name,
+        density,
+        given_v / given_v.sum() / step,
+        given_u / given_u.sum() / step,
+        density.sum(axis=0) * step,
+    )
+
+
+def write_plane(folder: Path) -> list[Path]:
+    """Write ``figure.png`` and ``table.md`` into ``folder``, which is made; returns them."""
+    pair = GaussianPair(COVARIANCE, 1)
+    lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
+    for name, numbers in rows(pair):
+        cells = ["–" if math.isnan(x) else f"{x:.5f}" for x in numbers]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / "figure.png", folder / "table.md"]
+    write_bytes(paths[0], as_png(draw_plane(GRID, *laws(pair))))
+    write_bytes(paths[1], ("\n".join(lines) + "\n").encode())
+    return paths
