@@ -10,7 +10,8 @@ SCALE ?= laptop
 LAUNCHER ?= local
 PAPER := $(if $(filter paper,$(SCALE)),paper/)
 ITEMS := table1 table4 figure5 figure6 figure5c_plain figure6_longer figure7a figure8 spectrum content_size content_size_style objectives views \
-	figure3 figure11 figure10a figure10b comm_trifeature comm_bias comm_digits comm_images
+	figure3 figure11 figure10a figure10b comm_trifeature comm_bias comm_digits comm_images \
+	perspective_size perspective_batch perspective_samples perspective_optimiser perspective_losses perspective_digits perspective_drifters
 # Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
 SWEEPS_figure5 := figure5a figure5b figure5c
 SWEEPS_figure6 := figure6ab figure6cd
@@ -30,10 +31,12 @@ REPORTS_figure10a := figure10_image1 figure10_image2
 REPORTS_figure10b := $(REPORTS_figure10a)
 SWEEPS_comm_trifeature := comm_trifeature comm_trifeature_supervised
 REPORTS_comm_bias := comm_bias comm_bias_texture comm_bias_rank
+SWEEPS_perspective_losses := perspective_losses perspective_distance
 CURVES_figure6 := loss
+CURVES_perspective_drifters := $(foreach part,test train,$(foreach way,path_to_flow flow_to_path,$(part)_$(way)_recall_at_1 $(part)_$(way)_recall_at_5))
 
 .DEFAULT_GOAL := help
-.PHONY: $(ITEMS) help setup run test test-slow test-browser-deps test-slurm lint bench lock clean
+.PHONY: $(ITEMS) perspective_plane help setup run test test-slow test-browser-deps test-slurm lint bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z$$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^\$$\(ITEMS\)/ITEM/; s/:.*## /\t/' | expand -t 20
@@ -59,6 +62,9 @@ $(ITEMS): $(STAMP)  ## an item of a paper, from its runs to its table and figure
 	for sweep in $(or $(SWEEPS_$@),$@); do $(BIN)/python train.py -m sweep=$(PAPER)$$sweep hydra/launcher=$(LAUNCHER) || exit; done
 	$(BIN)/mmcl collect multirun/$(PAPER)$@ -o results/$(PAPER)$@ $(addprefix --curve ,$(CURVES_$@))
 	for report in $(or $(REPORTS_$@),$@); do $(BIN)/mmcl report $$report results/$(PAPER)$@ || exit; done
+
+perspective_plane: $(STAMP)  ## Figures 1 to 6 of Baptista et al. (2025), exact: no run
+	$(BIN)/mmcl plane -o results/perspective_plane/report/plane
 
 test: $(STAMP)  ## the fast tests
 	$(BIN)/python -m pytest -q

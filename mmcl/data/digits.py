@@ -168,5 +168,9 @@ def _mnist(folder: Path, download: bool) -> tuple[LabelledImages, LabelledImages
             raise UserError(
                 f"{raw}: {len(one.data)} images and {len(one.targets)} labels; remove it and download again"
             )
+        if len(one.data) and not 0 <= int(one.targets.max()) < CLASSES:
+            raise UserError(
+                f"{raw}: a label is {int(one.targets.max())}, must be 0 to 9; is it another set of images?"
+            )
         found.append(LabelledImages(one.data[:, None], one.targets.long()))
     return found[0], found[1]

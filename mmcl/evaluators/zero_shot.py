@@ -60,7 +60,7 @@ class ZeroShot(WithoutInterventions):
     ) -> list[Row]:
         """Rows of every ordered pair of single modalities; ``reference`` and ``objective`` are not used.
 
-        Raises ``ValueError`` for encodings of different sizes.
+        Raises ``ValueError`` for encodings of different sizes, and for a class of test samples that no fit sample has.
         """
         single = [name for name in test.z if "+" not in name]
         return [
@@ -74,6 +74,12 @@ class ZeroShot(WithoutInterventions):
             values, chances = [], []
             for known, true in zip(factor.unbind(1), test.factors[name].unbind(1), strict=True):
                 classes, centres = prototypes(others, known.to(others.device))
+                unknown = sorted(set(true.tolist()) - set(classes.tolist()))
+                if unknown:
+                    raise ValueError(
+                        f"factor {name!r}: test samples have classes {unknown[:5]} that none of the {len(fit)} fit "
+                        "samples has; raise n_fit, or leave out zero_shot"
+                    )
                 found = classes[similarities(z, centres, self.similarity).argmax(dim=1)]
                 values.append(balanced_accuracy(true.to(found.device), found))
                 chances.append(1 / len(classes))

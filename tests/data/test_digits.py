@@ -101,6 +101,9 @@ def test_what_is_not_mnist_is_refused_in_one_line(tmp_path):
     labels.write_bytes(struct.pack(">2i", 2049, 19) + whole[8:-1])
     with pytest.raises(UserError, match=r"20 images and 19 labels"):
         Digits(DigitSet.mnist, str(tmp_path)).draw(generator())
+    labels.write_bytes(whole[:-1] + bytes([25]))
+    with pytest.raises(UserError, match="a label is 25, must be 0 to 9"):
+        Digits(DigitSet.mnist, str(tmp_path)).draw(generator())
     labels.write_bytes(whole)
     images = raw / "train-images-idx3-ubyte"
     for broken in (images.read_bytes()[:-500], b"no digits", b""):

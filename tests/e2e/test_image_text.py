@@ -35,7 +35,12 @@ def test_a_run_on_an_archive(tmp_path):
     told = rows[rows.evaluator == "other_factors"].set_index(["representation", "target"]).value
     assert told["factors.text", "object_color.image"] > 0.3
     found = rows[rows.evaluator == "retrieval"].set_index(["representation", "target", "metric"])
-    assert set(found.index.get_level_values(2)) == {"recall_at_1", "recall_at_5", "recall_at_10"}
+    assert set(found.index.get_level_values(2)) == {
+        "recall_at_1",
+        "recall_at_5",
+        "recall_at_10",
+        "median_rank",
+    }
     assert found.loc[("image", "text", "recall_at_10"), "chance"] == pytest.approx(10 / 60)
     assert {path.stem for path in (run / "pictures").iterdir()} == {
         "maps",
