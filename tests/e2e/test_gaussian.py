@@ -42,8 +42,8 @@ def test_the_pages_commands_are_valid():
         for line in page.splitlines()
         if line.startswith("python train.py")
     ]
-    assert len(commands) == 4
-    assert len({validate_train(compose_one("train", overrides)).run_key for overrides in commands}) == 4
+    assert len(commands) == 9
+    assert len({validate_train(compose_one("train", overrides)).run_key for overrides in commands}) == 9
 
 
 @pytest.mark.slow
