@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from mmcl.augmentations import Augment, DropAndNoise, Numbers
 from mmcl.encoders import Head, Multimodal, Transformer
 from mmcl.encoders.backbones import Vector
-from mmcl.losses import Contrastive
+from mmcl.losses import MMD, Contrastive
 from mmcl.random import Stream, generator
 from mmcl.training.module import ContrastiveModule, Projected
 from mmcl.training.optimizers import Adam
@@ -57,6 +57,19 @@ def test_the_loss_is_that_of_each_draw_encoded_and_projected_by_name(name):
         for encoding, z in twin.encoders(seen).items():
             h[f"{encoding}@{draw}" if draw else encoding] = twin.encoders.project({encoding: z})[encoding]
     torch.testing.assert_close(value, twin.objective(h))
+
+
+def test_an_objective_that_compares_samples_is_given_the_views():
+    encoders = Multimodal(8, Vector([6]), fusion=Transformer(heads=2), head=Head([7, 4])).build(
+        views(), torch.Generator().manual_seed(1)
+    )
+    ours = ContrastiveModule(encoders, MMD(temperature=0.5).build(), Adam(), 10)
+    z = {
+        name: ours.encoders.project({name: h})[name]
+        for name, h in ours.encoders(views()).items()
+        if "+" not in name
+    }
+    torch.testing.assert_close(ours.loss(batch(), None), MMD(temperature=0.5).build()(z, views()))
 
 
 def test_a_batch_is_augmented_as_a_function_of_seed_and_step():
