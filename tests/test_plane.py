@@ -1,6 +1,7 @@
 """The paper's two-dimensional illustration: its numbers, and the laws that are drawn."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,3 +61,9 @@ def test_files_are_written(tmp_path):
     lines = table.read_text().splitlines()
     assert len(lines) == 8
     assert "0.44444" in lines[3]
+
+
+def test_the_stored_page_is_what_the_command_draws(tmp_path):
+    stored = Path(__file__).resolve().parents[1] / "results" / "perspective_plane" / "report" / "plane"
+    for path in write_plane(tmp_path):
+        assert path.read_bytes() == (stored / path.name).read_bytes()
