@@ -1,5 +1,7 @@
 """The sweeps that ship: their jobs are valid, and the paper's are to its letter."""
 
+import math
+
 import pytest
 
 from mmcl.config.compose import CONF, compose_hydra, compose_one, expand
@@ -75,7 +77,24 @@ def test_the_papers_scale_of_comm_is_the_papers(sweep):
     ]
 
 
-@pytest.mark.parametrize("sweep", [s for s in SWEEPS if s.startswith("paper/") and s not in (*IMAGES, *COMM)])
+PERSPECTIVE = ("paper/perspective_digits", "paper/perspective_drifters")
+
+
+def test_the_papers_scale_of_the_perspective_is_the_papers():
+    """Baptista et al. (2025), Sections 6.2 and 6.3: 300 epochs of 60,000 digits, 20 of 32,268 flows."""
+    digits, drifters = (config(jobs(sweep)[0]) for sweep in PERSPECTIVE)
+    assert (digits.run.batch_size, digits.optimizer.lr, digits.data.held_out) == (512, 1e-4, 0.0)
+    assert digits.trainer.max_steps == math.ceil(300 * 60_000 / 512)
+    assert (drifters.run.batch_size, drifters.optimizer.lr, drifters.data.n) == (128, 1e-4, 32_268)
+    assert drifters.trainer.max_steps == math.ceil(20 * 32_268 / 128)
+    world, path = drifters.data.world, drifters.encoder.views["path"]
+    assert (world.modes, world.duration, world.steps, world.positions) == (49, 0.1, 10_000, 1000)
+    assert (path.blocks, path.every, drifters.encoder.encoding_size) == (12, 1, 98)
+
+
+@pytest.mark.parametrize(
+    "sweep", [s for s in SWEEPS if s.startswith("paper/") and s not in (*IMAGES, *COMM, *PERSPECTIVE)]
+)
 def test_the_papers_scale_is_the_papers(sweep):
     item = sweep.removeprefix("paper/")
     found = config(jobs(sweep)[0])

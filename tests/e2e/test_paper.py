@@ -11,6 +11,7 @@ from mmcl.config.compose import CONF, compose_hydra, compose_one, expand
 from mmcl.config.schema import validate_train
 from mmcl.experiment import train
 from mmcl.losses import ContrastiveLoss, Reduction, contrastive_loss
+from tests.data.test_digits import write_mnist
 
 pytestmark = pytest.mark.slow
 
@@ -124,10 +125,55 @@ def test_the_last_run_of_comms_sweeps_takes_its_first_steps(tmp_path, sweep):
     assert set(pd.read_csv(tmp_path / "results.csv").representation) == {"x1", "x2", "x1+x2"}
 
 
+PERSPECTIVE = ("perspective_digits", "perspective_drifters")
+
+
+def test_the_last_run_of_the_digits_takes_its_first_steps(tmp_path):
+    """On files as MNIST's, of random pictures, in batches of the paper's size."""
+    write_mnist(tmp_path / "files", 600, 100)
+    short = [f"data.folder={tmp_path / 'files'}", "trainer.max_steps=2", "trainer.log_every_n_steps=1"]
+    short += ["trainer.steps_per_execution=1"]
+    config = validate_train(compose_one("train", [*last_job("perspective_digits"), *short]))
+    train(config, tmp_path / "run", [])
+    logged = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    # Of inner products with one-hot labels of small outputs: next to none.
+    assert logged[logged.name == "loss"].value.between(-1, 1).all()
+    assert config.run.batch_size == 512
+    rows = pd.read_csv(tmp_path / "run" / "results.csv")
+    assert {"zero_shot", "generation", "retrieval", "logistic"} == set(rows.evaluator)
+
+
+def test_the_last_run_of_the_drifters_takes_its_first_steps(tmp_path):
+    """On 64 flows with a tenth of the steps of Runge-Kutta, a tenth of the positions, in batches of 4."""
+    short = [
+        "data.n=64",
+        "data.world.steps=1000",
+        "batch_size=4",
+        "trainer.max_steps=2",
+        "trainer.precision=fp32",
+    ]
+    short += [
+        "trainer.log_every_n_steps=1",
+        "evaluation.n_test=16",
+        "evaluation.pictures=0",
+        "callbacks=[none]",
+    ]
+    config = validate_train(compose_one("train", [*last_job("perspective_drifters"), *short]))
+    train(config, tmp_path / "run", [])
+    logged = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    losses = logged[logged.name == "loss"]
+    assert list(losses.step) == [1, 2]
+    # Of 4 candidates with cosines in [-1, 1] at temperature 0.1.
+    assert losses.value.between(-math.log(4), 20).all()
+    assert config.data.world.positions == 1000
+
+
 @pytest.mark.parametrize(
     "sweep",
     sorted(
-        path.stem for path in (CONF / "sweep" / "paper").glob("*.yaml") if path.stem not in (*IMAGES, *COMM)
+        path.stem
+        for path in (CONF / "sweep" / "paper").glob("*.yaml")
+        if path.stem not in (*IMAGES, *COMM, *PERSPECTIVE)
     ),
 )
 def test_the_last_run_of_each_sweep_takes_its_first_steps(tmp_path, sweep):
