@@ -39,7 +39,7 @@ CURVES_perspective_drifters := $(foreach part,test train,$(foreach way,path_to_f
 .PHONY: $(ITEMS) perspective_plane help setup run test test-slow test-browser-deps test-slurm lint bench lock clean
 
 help:  ## this list
-	@grep -E '^[a-z$$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^\$$\(ITEMS\)/ITEM/; s/:.*## /\t/' | expand -t 20
+	@grep -E '^[a-z_$$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^\$$\(ITEMS\)/ITEM/; s/:.*## /\t/' | expand -t 20
 	@echo "ITEM: $(ITEMS)"
 
 setup: $(STAMP)  ## make .venv and install the versions in requirements.lock (UV=1: with uv)

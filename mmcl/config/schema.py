@@ -145,6 +145,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
     many = {group: to_specs(values.get(group), group) for group in MANY}
     _check_together(single["loss"], many["evaluator"])
     _check_draws(single["loss"], many["evaluator"], optional.get("augmentation"))
+    _check_exact(single["loss"], many["evaluator"])
     _check_callbacks(single["trainer"], foreign_callbacks(values))
     _check_shares(run.batch_size, getattr(single["trainer"], "processes", 1))
     ones = single | optional
@@ -175,6 +176,36 @@ def _check_together(loss: Any, evaluators: Mapping[str, Any]) -> None:
                 f"evaluator.{name}: n_fit={evaluator.n_fit} and n_test={evaluator.n_test}: must be >= 2 x "
                 f"batch_size={batch} with a loss whose negatives come from a fresh batch"
             )
+
+
+PLAIN = {
+    "learned_temperature": False,
+    "positive_in_denominator": True,
+    "alignment_weight": 1.0,
+    "norm_penalty": 0.0,
+    "terms": [],
+}
+"""What of a contrastive loss the exact optima of ``mmcl.theory`` are for, beside ``negatives=cross``."""
+
+
+def _check_exact(loss: Any, evaluators: Mapping[str, Any]) -> None:
+    """An evaluator that computes a loss's exact optimum is for the losses of which that is known."""
+    for name, evaluator in evaluators.items():
+        if not getattr(evaluator, "exact_of_loss", False):
+            continue
+        negatives = getattr(getattr(loss, "negatives", None), "name", None)
+        if negatives != "cross":
+            raise UserError(
+                f"evaluator.{name}: knows the optimum of contrastive losses with negatives=cross alone; leave {name} "
+                "out of evaluator=[...]"
+            )
+        for field_name, value in PLAIN.items():
+            found = getattr(loss, field_name)
+            if found != value:
+                raise UserError(
+                    f"evaluator.{name}: knows the optimum of losses with {field_name}={value}, and loss.{field_name}="
+                    f"{found}; leave {name} out of evaluator=[...]"
+                )
 
 
 def _check_draws(loss: Any, evaluators: Mapping[str, Any], augmentation: Any) -> None:

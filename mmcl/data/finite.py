@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,21 +12,28 @@ from torch import Tensor
 
 from mmcl.checks import require
 from mmcl.data.order import Order
-from mmcl.worlds import Batch, FactorRole, SplitWorld, World
+from mmcl.worlds import Batch, FactorRole, SplitWorld, StreamedWorld, World, world_hash
 
 WORLD = "world."
 """How the names of the world's tensors begin in a state."""
+
+CALIBRATION = 16384
+"""Samples that an encoder may be set from, where the world does not say."""
+
+_DRAWN: dict[tuple[str, int], Batch] = {}
+"""The samples that were drawn last: a run loads its world for training, evaluation and pictures, and they may cost
+minutes."""
 
 
 @dataclass(frozen=True)
 class Finite:
     """``n`` samples of a world, which training goes through in epochs; an evaluation draws fresh ones, as ever.
 
-    The samples are drawn with the world. So the difference between a run of this and one of the world itself is that
+    The samples are a function of the world. So the difference between a run of this and one of the world itself is that
     its encoders may learn the samples by heart.
 
     Args:
-        world: a node with the ``_target_`` of a world, or of data, which is then a part of it.
+        world: a node with the ``_target_`` of a world that draws its samples; given data come in epochs anyway.
         n: N >= 2.
 
     Raises ``ValueError`` for a value out of range. Source: the sample sizes of Baptista et al. (2025), Section 6.
@@ -59,19 +67,34 @@ class Finite:
 class FiniteWorld:
     """``n`` samples of ``world``: a :class:`~mmcl.worlds.StreamedWorld` and :class:`~mmcl.worlds.SplitWorld`.
 
-    ``seed``: ``(1,)``, int64, of the samples. They are held in memory.
+    ``seed``: ``(1,)``, int64, of the samples. They are drawn when the first are wanted, and held in memory.
+
+    Raises ``ValueError`` for a world of given samples.
     """
 
     ahead = 1
 
     def __init__(self, world: World, seed: Tensor, n: int) -> None:
+        if isinstance(world, StreamedWorld):
+            raise ValueError(
+                "data.world: holds given samples, of which training goes through all; use it without finite"
+            )
         self.world = world
-        self.calibration = int(getattr(world, "calibration", 4096))
+        # As many as an encoder is set from in the world itself.
+        self.calibration = int(getattr(world, "calibration", CALIBRATION))
         self._seed = seed.detach().cpu().clone()
-        self._samples = world.sample(n, torch.Generator().manual_seed(int(seed)))
+        self._n = n
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return self._n
+
+    @cached_property
+    def _samples(self) -> Batch:
+        key = (world_hash(self.state_dict()), self._n)
+        if key not in _DRAWN:
+            _DRAWN.clear()
+            _DRAWN[key] = self.world.sample(self._n, torch.Generator().manual_seed(int(self._seed)))
+        return _DRAWN[key]
 
     @property
     def views(self) -> dict[str, int]:
@@ -101,9 +124,10 @@ class FiniteWorld:
 
     @property
     def covariance(self) -> Tensor | None:
-        """Second moments of all views' values side by side, ``(d, d)``, float64; ``None`` if views are no vectors."""
+        """Second moments of all views' values side by side, ``(d, d)``, float64; ``None`` if views are no vectors, or
+        there are too few samples for them to be positive definite."""
         views = self._samples.views.values()
-        if any(x.ndim != 2 for x in views):
+        if any(x.ndim != 2 for x in views) or len(self) <= sum(x.shape[1] for x in views):
             return None
         x = torch.cat([x.double() for x in views], dim=1)
         return x.mT @ x / len(x)

@@ -15,7 +15,7 @@ from mmcl.encoders.tokens import split_series
 
 @dataclass(frozen=True)
 class Trajectories:
-    """A linear map of each position, residual attention blocks, and a linear map of the last position's token.
+    """A linear map of each position, residual attention blocks, and a linear map of the last position that is there.
 
     ``g = P . A_M . ... . A_1 . L``: blocks are multi-head attention and an MLP, each after a LayerNorm and with a
     residual. Baptista et al. (2025), Section 6.3, with M = 12 on 1,000 positions; widths, heads and the embedding of
@@ -84,5 +84,7 @@ class TrajectoryNet(nn.Module):
         padded = None if bool(there.all()) else ~there
         for block in self.blocks:
             h = block(h, src_key_padding_mask=padded)
-        z: Tensor = self.project(self.norm(h[:, -1]))
+        steps = torch.arange(h.shape[1], device=h.device)
+        last = (there * steps).argmax(dim=1)  # the last that is there; of a path without any, the first
+        z: Tensor = self.project(self.norm(h[torch.arange(len(h), device=h.device), last]))
         return z

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -56,6 +57,9 @@ class GaussianModel(WithoutInterventions):
 
     Raises ``ValueError`` naming a bad field. Source: Baptista et al. (2025), Sections 5 and 6.1; :mod:`mmcl.theory`.
     """
+
+    exact_of_loss: ClassVar[bool] = True
+    """The optimum is that of the family's plain losses: a config with another loss is refused."""
 
     n_test: int | None = 2000
     similarity: str = "inner_product"
@@ -128,7 +132,8 @@ class GaussianModel(WithoutInterventions):
                     add(representation, target, "mean_error_of_sampled", (sampled, chance, ceiling))
         if best is not None:
             size = float(best.tilt.a.norm())
-            add(f"{u}+{v}", "A", "matrix_error", (float((ours.a - best.tilt.a).norm()) / size, 1.0, 0.0))
+            if size > 0:  # (u and v may be independent)
+                add(f"{u}+{v}", "A", "matrix_error", (float((ours.a - best.tilt.a).norm()) / size, 1.0, 0.0))
             losses = [self._loss(pair, tilt) - best.loss for tilt in (ours, nothing)]
             add(f"{u}+{v}", "A", "excess_loss", (losses[0], losses[1], 0.0))
         return rows

@@ -42,9 +42,11 @@ def gaussian_kernel(x: Tensor, bandwidth: float | None = None) -> Tensor:
     (flat,) = full_precision(x.flatten(1) if x.is_floating_point() else x.flatten(1).float())
     flat = flat - flat.mean(dim=0)
     squares = -pairwise_similarity(flat, flat, Similarity.negative_squared_euclidean)
-    squares = squares.clamp(min=0).fill_diagonal_(0.0)
+    # Rows that are equal are apart by what a matrix product rounds, which is not to be taken for a distance.
+    rounding = 64 * torch.finfo(flat.dtype).eps * flat.square().sum(dim=1).max()
+    squares = torch.where(squares > rounding, squares, 0.0)
     if bandwidth is None:
-        apart = squares[squares > 1e-12 * squares.max()]
+        apart = squares[squares > 0]
         square = float(apart.median()) / 2 if len(apart) else 1.0
     else:
         square = bandwidth**2

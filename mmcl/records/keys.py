@@ -33,7 +33,7 @@ NOT_SCIENCE = {
         "checkpoint_every_n_steps",
     ),
     "loss": ("tile",),
-    "data": ("cache", "workers"),
+    "data": ("cache", "workers", "download"),
 }
 """What stands inside them, in parts of mmcl, but decides only where and how fast the weights are computed."""
 

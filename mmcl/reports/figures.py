@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mmcl.errors import UserError
 from mmcl.reports.cells import Cell, Grid
 from mmcl.reports.configs import plain, sort_key
 from mmcl.reports.spec import Spec, label_of
@@ -187,6 +188,11 @@ def _swept_axis(axis: Any, spec: Spec, ticks: dict[str, float]) -> None:
     if not all(_is_number(v) for v in ticks):
         axis.set_xticks(list(ticks.values()), list(ticks))
     if spec.figure.log in ("x", "xy"):
+        if not all(_is_number(v) and float(v) > 0 for v in ticks):
+            raise UserError(
+                f"figure.log={spec.figure.log}: {spec.figure.x} has values that are no numbers > 0 "
+                f"({', '.join(list(ticks)[:3])}); leave x out of it"
+            )
         axis.set_xscale("log")
     if spec.figure.log in ("y", "xy"):
         axis.set_yscale("log")

@@ -25,7 +25,7 @@ from mmcl.training.processes import Processes
 from mmcl.training.progress import StepProgress
 from mmcl.training.steps import due
 from mmcl.training.stop import SAVE, Stop
-from mmcl.worlds import Batch, SplitWorld, World
+from mmcl.worlds import Batch, SplitWorld, StreamedWorld, World
 
 
 class Resumable(Callback):
@@ -254,11 +254,17 @@ class OnlineRetrievalConf:
 
     def build(self, context: Context) -> Callback:
         world = context.world
-        parts = {"test": _part(world, "test")} | ({"train": world} if isinstance(world, SplitWorld) else {})
-        samples = {
-            name: part.sample(self.n_samples, generator(context.seed, Stream.PROBE))
-            for name, part in parts.items()
-        }
+        try:
+            samples = {
+                "test": _part(world, "test").sample(self.n_samples, generator(context.seed, Stream.PROBE))
+            }
+        except (
+            ValueError
+        ) as error:  # a world of given samples may have fewer, and names the evaluation's keys
+            place = f"callbacks.online_retrieval.n_samples={self.n_samples}"
+            raise ValueError(f"{place}: more than there are test samples ({error})") from None
+        if isinstance(world, StreamedWorld):  # those trained on, none of them twice
+            samples["train"] = world.take(context.seed, 0, self.n_samples)
         return Online(samples, self._scores, self.every_n_steps)
 
     def _scores(self, name: str, z: dict[str, Tensor], samples: Batch) -> dict[str, float]:

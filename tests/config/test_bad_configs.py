@@ -159,3 +159,29 @@ def test_help_explains_itself(cli):
     assert "python train.py experiment=numerical/quick" in result.out
     for group in ("data", "encoder", "loss", "evaluator", "optimizer", "trainer", "callbacks", "logger"):
         assert group in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["loss=mmd"], ["evaluator.gaussian_model", "negatives=cross"]),
+        (["loss.negatives=within"], ["evaluator.gaussian_model", "negatives=cross"]),
+        (["loss.learned_temperature=true"], ["evaluator.gaussian_model", "learned_temperature=False"]),
+        (["loss.alignment_weight=2"], ["evaluator.gaussian_model", "alignment_weight=2"]),
+        (["loss.similarity=cosine"], ["evaluator.gaussian_model", "similarity", "cosine"]),
+        (["loss=mmd", "evaluator=[heldout_loss]"], ["evaluator.heldout_loss", "compares views too"]),
+        (["data.covariance=[[1.0,2.0],[2.0,1.0]]", "data.sizes=[1,1]"], ["data.covariance", "positive definite"]),
+        (["data=drifters", "data.steps=75"], ["data.steps=75", "multiple of positions=50"]),
+        (["data=finite", "data.n=1"], ["data.n=1", ">= 2"]),
+        (["data=digits", "data.source=fashion"], ["data.source", "fashion", "mnist"]),
+        (["loss=mmd", "+loss.bandwidths.u=0", "evaluator=[linear]"], ["loss.bandwidths.u=0", "> 0"]),
+    ],
+    ids=lambda x: x[0],
+)
+def test_what_a_gaussian_run_cannot_be(cli, words, said):
+    result = cli("mmcl", "check", "experiment=perspective/gaussian", *words)
+    assert result.code != 0
+    line = result.err.strip()
+    assert "\n" not in line
+    for word in said:
+        assert word in line

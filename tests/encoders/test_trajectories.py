@@ -55,6 +55,11 @@ def test_steps_that_are_not_there_are_not_seen():
     other[:, 2, :2] = 9.0
     assert torch.allclose(net(cut), net(other), atol=1e-12)
     assert not torch.allclose(net(cut), net(x["path"]))
+    cut = x["path"].clone()
+    cut[:, 7:, 2] = 0.0  # padded at the end: the last one that is there tells
+    other = cut.clone()
+    other[:, 7:, :2] = 9.0
+    assert torch.allclose(net(cut), net(other), atol=1e-12)
 
 
 def test_bad_values_are_refused_by_name():

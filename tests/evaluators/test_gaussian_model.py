@@ -75,6 +75,12 @@ def test_of_fewer_dimensions_the_ceiling_is_the_optimums(joint):
         assert found[name, "mean_error_of_sampled"].value == pytest.approx(float(error), rel=1e-9)
 
 
+def test_of_independent_vectors_the_optimum_is_nothing():
+    found = rows_of(GaussianModel(50), samples(scalars(0.5), scalars(0.5), torch.eye(2, dtype=torch.float64)))
+    assert ("u+v", "matrix_error") not in found
+    assert found["u+v", "excess_loss"].value == pytest.approx(0.5 * 0.25**2, rel=1e-3)
+
+
 def test_weights_without_a_closed_form_have_no_ceiling():
     evaluator = GaussianModel(50, "negative_squared_euclidean", 2.0, "conditional", 1.0, 0.5)
     found = rows_of(evaluator, samples(scalars(0.5), scalars(0.5)))

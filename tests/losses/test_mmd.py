@@ -103,6 +103,16 @@ def test_the_module_is_the_function():
     assert torch.equal(found, mmd_loss(s, gaussian_kernel(views["u"], 2.0), gaussian_kernel(views["v"])))
 
 
+def test_equal_rows_are_not_apart_by_rounding():
+    """Of 256 rows three quarters are one vector: the median is that of real distances, and equal rows have kernel 1."""
+    vectors = torch.randn(8, 64, generator=generator(4))
+    which = torch.cat([torch.zeros(192), torch.arange(64) % 8]).long()
+    k = gaussian_kernel(vectors[which])
+    alike = which[:, None] == which
+    assert torch.equal(k[alike], torch.ones(int(alike.sum())))
+    assert 0.2 < float(k[~alike].median()) < 0.8
+
+
 def test_the_median_decides_the_bandwidth():
     x = torch.tensor([[0.0], [1.0], [3.0]])  # squared distances 1, 4, 9
     assert torch.allclose(gaussian_kernel(x), gaussian_kernel(x, 2.0**0.5))
