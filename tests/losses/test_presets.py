@@ -58,7 +58,7 @@ def test_a_preset_lists_every_field_merges_with_its_schema_and_runs(path):
     second = None
     if hasattr(loss, "label"):
         second = torch.tensor([[0], [1], [0], [1]])
-    elif getattr(loss, "needs_fresh_batch", False):
+    elif getattr(loss, "needs_fresh_batch", False) or getattr(loss, "needs_views", False):
         second = {name: torch.randn(4, 10) for name in z}
     value = loss(z, second)
     value.backward()
