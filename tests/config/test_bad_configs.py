@@ -170,7 +170,10 @@ def test_help_explains_itself(cli):
         (["loss.alignment_weight=2"], ["evaluator.gaussian_model", "alignment_weight=2"]),
         (["loss.similarity=cosine"], ["evaluator.gaussian_model", "similarity", "cosine"]),
         (["loss=mmd", "evaluator=[heldout_loss]"], ["evaluator.heldout_loss", "compares views too"]),
-        (["data.covariance=[[1.0,2.0],[2.0,1.0]]", "data.sizes=[1,1]"], ["data.covariance", "positive definite"]),
+        (
+            ["data.covariance=[[1.0,2.0],[2.0,1.0]]", "data.sizes=[1,1]"],
+            ["data.covariance", "positive definite"],
+        ),
         (["data=drifters", "data.steps=75"], ["data.steps=75", "multiple of positions=50"]),
         (["data=finite", "data.n=1"], ["data.n=1", ">= 2"]),
         (["data=digits", "data.source=fashion"], ["data.source", "fashion", "mnist"]),
