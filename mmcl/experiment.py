@@ -54,6 +54,7 @@ from mmcl.worlds import (
     SplitWorld,
     World,
     content_of,
+    part_of,
     world_hash,
 )
 
@@ -639,13 +640,13 @@ def _count(world: World, split: str, n: int | None) -> int:
 def _sample(world: World, seed: int, n: int | None, split: str, intervention: str | None = None) -> Batch:
     """``n`` samples that evaluators are given; ``None``: all there are."""
     n = _count(world, split, n)
-    source = world.part(split) if isinstance(world, SplitWorld) else world
+    source = part_of(world, split)
     return source.sample(n, generator(seed, STREAMS[split]), intervention=intervention)
 
 
 def _information(world: World) -> dict[str, dict[str, float]]:
     """Representation -> factor -> the bits that its views tell at most, of a world of two views that knows."""
-    source = world.part("test") if isinstance(world, SplitWorld) else world
+    source = part_of(world, "test")
     if not isinstance(source, KnownWorld) or len(source.views) != 2:
         return {}
     told = {factor: informations(law) for factor, law in source.laws().items()}
@@ -656,7 +657,7 @@ def _information(world: World) -> dict[str, dict[str, float]]:
 
 def _covariance(world: World) -> Tensor | None:
     """The covariance of the views of a Gaussian world."""
-    source = world.part("test") if isinstance(world, SplitWorld) else world
+    source = part_of(world, "test")
     return source.covariance if isinstance(source, GaussianWorld) else None
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mmcl.evaluators.base import standardise
+from mmcl.evaluators.generation import atom_weights
 from mmcl.evaluators.kernel_ridge import predict_kernel_ridge
 from mmcl.evaluators.networks import predict_labels
 from mmcl.evaluators.retrieval import SIMILARITIES, similarities
@@ -67,7 +68,7 @@ def draw_pictures(
         }
         figures["neighbours"] = draw_neighbours(shown, between)
         weights = {
-            pair: (torch.from_numpy(s) / temperature).softmax(dim=1).numpy() for pair, s in between.items()
+            (a, b): atom_weights(z[a], z[b], similarity, temperature).cpu().numpy() for a, b in between
         }
         figures["draws"] = draw_draws(shown, weights)
     if shown and fit.factors:

@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluators": BASE | {"torch", "numpy", "sklearn", "theory"},
     "records": {"torch", "errors"},
     "data": BASE | {
-        "torch", "torchvision", "sklearn", "numpy", "lightning", "rich", "errors", "worlds", "random", "archives",
+        "torch", "torchvision", "numpy", "lightning", "rich", "errors", "worlds", "random", "archives",
     },
     "training": BASE | {
         "torch", "numpy", "lightning", "rich", "errors", "worlds", "random", "encoders", "augmentations", "losses",

@@ -216,19 +216,21 @@ def _check_draws(loss: Any, evaluators: Mapping[str, Any], augmentation: Any) ->
             f"loss: compares augmented draws {', '.join(map(str, drawn))}, and there is no augmentation; choose one "
             "with augmentation=NAME"
         )
+    label = getattr(loss, "label", None)
     for name, evaluator in evaluators.items():
-        label = getattr(loss, "label", None)
-        if label is not None and getattr(evaluator, "needs_objective", False):
+        if not getattr(evaluator, "needs_objective", False):
+            continue
+        if label is not None:
             raise UserError(
                 f"evaluator.{name}: computes the objective of encodings alone, and the loss is told the label "
                 f"{label!r}; leave {name} out of evaluator=[...]"
             )
-        if getattr(loss.build(), "needs_views", False) and getattr(evaluator, "needs_objective", False):
+        if getattr(loss, "needs_views", False):
             raise UserError(
                 f"evaluator.{name}: computes the objective of encodings alone, and the loss compares views too; leave "
                 f"{name} out of evaluator=[...]"
             )
-        if drawn and getattr(evaluator, "needs_objective", False):
+        if drawn:
             raise UserError(
                 f"evaluator.{name}: computes the objective of samples as they are, and the loss compares augmented "
                 f"draws; leave {name} out of evaluator=[...]"

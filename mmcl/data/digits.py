@@ -14,7 +14,7 @@ from torch import Tensor
 from mmcl.checks import require
 from mmcl.data.given import GivenWorld
 from mmcl.errors import UserError
-from mmcl.worlds import Batch, FactorRole
+from mmcl.worlds import Batch, FactorRole, handwritten_digits
 
 CLASSES = 10
 TEST_SHARE = 0.2
@@ -118,12 +118,9 @@ class LabelledImages:
 
 def _bundled() -> tuple[LabelledImages, LabelledImages]:
     """Training and test: the same fifth of each digit's pictures is the latter."""
-    from sklearn.datasets import load_digits  # slow to import, and no other data needs it
-
-    pixels, labels = load_digits(return_X_y=True)
-    # 17 levels of grey, 0 to 16, on the scale of pixels.
-    images = (torch.from_numpy(pixels) * (255 / 16)).round().to(torch.uint8).reshape(-1, 1, 8, 8)
-    every = LabelledImages(images, torch.from_numpy(labels).long())
+    pixels, labels = handwritten_digits()
+    images = (255 * pixels).round().to(torch.uint8).reshape(-1, 1, 8, 8)
+    every = LabelledImages(images, labels)
     fixed = torch.Generator().manual_seed(0)
     test = torch.zeros(len(images), dtype=torch.bool)
     for digit in range(CLASSES):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmcl.checks import require
 from mmcl.data.order import Order
-from mmcl.worlds import Batch, FactorRole, SplitWorld, StreamedWorld, World, world_hash
+from mmcl.worlds import Batch, FactorRole, SplitWorld, StreamedWorld, World, part_of, world_hash
 
 WORLD = "world."
 """How the names of the world's tensors begin in a state."""
@@ -115,12 +115,12 @@ class FiniteWorld:
 
     def take(self, seed: int, first: int, n: int) -> Batch:
         """The samples at positions ``first`` to ``first + n`` of the endless sequence that ``seed`` is trained on."""
-        return self._rows(torch.from_numpy(Order((len(self),), 1, seed).at(first, n)[:, 1]))
+        return self._samples.rows(torch.from_numpy(Order((len(self),), 1, seed).at(first, n)[:, 1]))
 
     def sample(self, n: int, generator: torch.Generator, intervention: str | None = None) -> Batch:
         """``n`` of the samples, with replacement. Raises ``ValueError`` for an intervention."""
         require(intervention is None, "intervention", intervention, "none: given samples cannot be changed")
-        return self._rows(torch.randint(len(self), (n,), generator=generator))
+        return self._samples.rows(torch.randint(len(self), (n,), generator=generator))
 
     @property
     def covariance(self) -> Tensor | None:
@@ -134,7 +134,7 @@ class FiniteWorld:
 
     def part(self, name: str) -> World:
         """Fresh samples of the world, or those that it holds out itself."""
-        return self.world.part(name) if isinstance(self.world, SplitWorld) else self.world
+        return part_of(self.world, name)
 
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the world holds out fewer than ``n`` samples."""
@@ -145,9 +145,3 @@ class FiniteWorld:
         """How the world shows samples of a view; ``None`` if it does not."""
         show = getattr(self.world, "shown", None)
         return None if show is None else show(view, x)
-
-    def _rows(self, rows: Tensor) -> Batch:
-        return Batch(
-            {name: x[rows] for name, x in self._samples.views.items()},
-            {name: y[rows] for name, y in self._samples.factors.items()},
-        )

@@ -147,6 +147,14 @@ class WithoutInterventions:
         return ["none"]
 
 
+class NothingFitted(WithoutInterventions):
+    """An evaluator that fits nothing: it asks for as few fit samples as representations may have."""
+
+    @property
+    def n_fit(self) -> int:
+        return 2
+
+
 @dataclass(frozen=True)
 class Predictor:
     """What every evaluator that fits a predictor of the factors is configured by.

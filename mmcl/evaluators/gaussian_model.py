@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require, require_choice
-from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
+from mmcl.evaluators.base import NothingFitted, Objective, Representations, Row, check_spec
 from mmcl.theory import (
     GaussianPair,
     Optimum,
@@ -23,16 +23,17 @@ from mmcl.theory import (
 )
 
 TILTINGS = {
-    "inner_product": Tilting.inner_product,
-    "negative_squared_euclidean": Tilting.squared_distance,
+    "inner_product": (Tilting.inner_product, Tilt.inner_product),
+    "negative_squared_euclidean": (Tilting.squared_distance, Tilt.squared_distance),
 }
+"""Similarity -> the theory's name of it, and the tilt of two linear encoders."""
 NORMALISERS = ("conditional", "joint")
 TOLERANCE = 1e-3
 """Largest error of the linear map that encodings are explained by, relative to them."""
 
 
 @dataclass(frozen=True)
-class GaussianModel(WithoutInterventions):
+class GaussianModel(NothingFitted):
     """The law that linear encoders G u and H v stand for, exact, against the world's: of two Gaussian vectors u, v.
 
     G and H are read off the test samples, which must be float vectors that are factors too, as those of a Gaussian
@@ -76,10 +77,6 @@ class GaussianModel(WithoutInterventions):
         weights = (self.weight_u_given_v, self.weight_v_given_u)
         require(min(weights) >= 0 and max(weights) > 0, "weights", weights, ">= 0, and one of them > 0")
 
-    @property
-    def n_fit(self) -> int:
-        return 2  # nothing is fitted
-
     def evaluate(
         self,
         fit: Representations,
@@ -99,10 +96,9 @@ class GaussianModel(WithoutInterventions):
             )
         u, v = test.z
         pair = GaussianPair(covariance, test.factors[u].shape[1])
-        tilting = TILTINGS[self.similarity]
+        tilting, tilt_of = TILTINGS[self.similarity]
         maps = [self._linear(name, test.factors[name], test.z[name]) for name in (u, v)]
-        of = {Tilting.inner_product: Tilt.inner_product, Tilting.squared_distance: Tilt.squared_distance}
-        ours = of[tilting](*maps)
+        ours = tilt_of(*maps)
         best = self._optimum(pair, len(maps[0]), tilting)
         nothing = Tilt(*(torch.zeros_like(x) for x in (ours.a, ours.b, ours.c)))
         least = (

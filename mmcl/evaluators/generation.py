@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require, require_choice
-from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
+from mmcl.evaluators.base import NothingFitted, Objective, Representations, Row, check_spec
 from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, check_comparable, similarities
 
 
@@ -44,7 +44,7 @@ def coverage(weights: Tensor, values: Tensor, truth: Tensor, level: float) -> Te
 
 
 @dataclass(frozen=True)
-class Generation(WithoutInterventions):
+class Generation(NothingFitted):
     """Crossmodal generation by weighted sampling: how diverse the atoms are that a query draws, and how alike it.
 
     Each test sample's encoding of one modality is a query; the atoms are all test samples, the query's own among them,
@@ -85,10 +85,6 @@ class Generation(WithoutInterventions):
         require(0 < self.level < 1, "level", self.level, "in (0, 1)")
         require_choice("similarity", self.similarity, SIMILARITIES)
         require(0 < self.temperature < float("inf"), "temperature", self.temperature, "> 0 and finite")
-
-    @property
-    def n_fit(self) -> int:
-        return 2  # nothing is fitted
 
     def evaluate(
         self,

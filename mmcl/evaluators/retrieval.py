@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require, require_choice
-from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
+from mmcl.evaluators.base import NothingFitted, Objective, Representations, Row, check_spec
 
 SIMILARITIES = ("negative_squared_euclidean", "cosine", "inner_product")
 
@@ -59,10 +59,7 @@ def recalls(s: Tensor, relevant: Tensor, ks: list[int]) -> Tensor:
     ``s``: ``(n, N)`` similarities; ``relevant``: ``(n, N)``, of each query one or more. Equal similarities are in
     random order: encodings that are all the same find nothing but by chance.
     """
-    best = s.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True)
-    margin = TOLERANCE * best.abs().clamp(min=1.0)
-    before = (s > best + margin).sum(dim=1)
-    tied = (s - best).abs() <= margin
+    before, tied = _places(s, s.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True))
     n_tied, n_relevant = tied.sum(dim=1), (tied & relevant).sum(dim=1)
     found = torch.zeros(len(s), len(ks), dtype=torch.float64, device=s.device)
     for column, k in enumerate(ks):
@@ -81,15 +78,18 @@ def ranks(s: Tensor, partner: Tensor) -> Tensor:
     >>> ranks(torch.tensor([[3.0, 1.0, 2.0], [1.0, 1.0, 1.0]]), torch.tensor([2, 0])).tolist()
     [2.0, 2.0]
     """
-    own = s.gather(1, partner[:, None])
+    before, tied = _places(s, s.gather(1, partner[:, None]))
+    return before + (tied.sum(dim=1) + 1).double() / 2
+
+
+def _places(s: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a similarity for each query, ``(n, 1)``: how many items are more similar, and which are equally similar."""
     margin = TOLERANCE * own.abs().clamp(min=1.0)
-    before = (s > own + margin).sum(dim=1)
-    tied = ((s - own).abs() <= margin).sum(dim=1)
-    return before + (tied + 1).double() / 2
+    return (s > own + margin).sum(dim=1), (s - own).abs() <= margin
 
 
 @dataclass(frozen=True)
-class Retrieval(WithoutInterventions):
+class Retrieval(NothingFitted):
     """Recall at k: how often a query's partner is among the k most similar encodings of another modality.
 
     Rows for each ordered pair of encodings: representation is the query's, target the other's. Metric
@@ -118,10 +118,6 @@ class Retrieval(WithoutInterventions):
             good = k >= 1 and (self.n_test is None or k <= self.n_test)
             require(good, "ks", list(self.ks), f"from 1 to n_test = {self.n_test}")
         require_choice("similarity", self.similarity, SIMILARITIES)
-
-    @property
-    def n_fit(self) -> int:
-        return 2  # nothing is fitted
 
     def evaluate(
         self,

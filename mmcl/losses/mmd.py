@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,9 @@ class MMD:
     Raises ``ValueError`` that names the field for a value out of range.
     """
 
+    needs_views: ClassVar[bool] = True
+    """That ``forward`` must be given the views, too."""
+
     normaliser: Normaliser = Normaliser.conditional
     similarity: Similarity = Similarity.inner_product
     temperature: float = 1.0
@@ -123,11 +127,10 @@ class MMD:
 class MMDLoss(nn.Module):
     """See :class:`MMD`: ``forward(z, views)`` takes two encodings ``(K, D)`` and their views ``(K, ...)`` by name."""
 
-    needs_views = True
-
     def __init__(self, spec: MMD) -> None:
         super().__init__()
         self.spec = spec
+        self.needs_views = spec.needs_views
 
     def forward(self, z: Mapping[str, Tensor], views: Mapping[str, Tensor]) -> Tensor:
         """The scalar loss. Raises ``ValueError`` for other than two encodings of as many views."""

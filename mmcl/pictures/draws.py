@@ -39,7 +39,6 @@ def draw_draws(
             row = axes[p * queries + query]
             draw_cell(row[0], shown[view], query, title=f"query: {view}")
             draw_cell(row[1], shown[other], query, title="partner", own=True)
-            shares = law[query] / law[query].sum()
-            for axis, item in zip(row[2:], random.choice(len(shares), draws, p=shares), strict=True):
+            for axis, item in zip(row[2:], random.choice(len(law), draws, p=law[query]), strict=True):
                 draw_cell(axis, shown[other], int(item), own=item == query)
     return figure

@@ -25,7 +25,7 @@ from mmcl.training.processes import Processes
 from mmcl.training.progress import StepProgress
 from mmcl.training.steps import due
 from mmcl.training.stop import SAVE, Stop
-from mmcl.worlds import Batch, SplitWorld, StreamedWorld, World
+from mmcl.worlds import Batch, StreamedWorld, part_of
 
 
 class Resumable(Callback):
@@ -169,10 +169,6 @@ class Online(Callback):
             show(trainer, module, name, value)
 
 
-def _part(world: World, part: str) -> World:
-    return world.part(part) if isinstance(world, SplitWorld) else world
-
-
 @dataclass(frozen=True)
 class ProgressBarConf:
     """Config of :class:`StepProgress`.
@@ -216,7 +212,7 @@ class OnlineR2Conf:
         require(self.factor in roles, "callbacks.online_r2.factor", self.factor, f"one of {sorted(roles)}")
         if roles[self.factor].classes is not None:
             return None  # a discrete factor has no R^2; the evaluators score it at the end
-        samples = _part(context.world, "validation").sample(
+        samples = part_of(context.world, "validation").sample(
             self.n_samples, generator(context.seed, Stream.PROBE)
         )
         return Online({f"{self.factor}_r2": samples}, self._scores, self.every_n_steps)
@@ -256,7 +252,7 @@ class OnlineRetrievalConf:
         world = context.world
         try:
             samples = {
-                "test": _part(world, "test").sample(self.n_samples, generator(context.seed, Stream.PROBE))
+                "test": part_of(world, "test").sample(self.n_samples, generator(context.seed, Stream.PROBE))
             }
         except (
             ValueError

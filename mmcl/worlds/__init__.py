@@ -10,6 +10,7 @@ from mmcl.worlds.base import (
     StreamedWorld,
     World,
     content_of,
+    part_of,
     world_hash,
 )
 from mmcl.worlds.classes import ClassValues, class_table
@@ -17,6 +18,7 @@ from mmcl.worlds.covariance import wishart_cholesky
 from mmcl.worlds.digit_pairs import DigitPairs, DigitPairsWorld, Shared
 from mmcl.worlds.drifters import Drifters, DriftersWorld
 from mmcl.worlds.gaussian import Gaussian, GaussianWorld, RandomField
+from mmcl.worlds.handwritten import handwritten_digits
 from mmcl.worlds.latent_variable_model import LatentVariableModel, LatentVariableWorld, Process
 from mmcl.worlds.mixing import InvertibleMLP, condition_threshold, draw_mixing
 from mmcl.worlds.shared_blocks import SharedBlocks, SharedBlocksWorld
@@ -55,6 +57,8 @@ __all__ = [
     "condition_threshold",
     "content_of",
     "draw_mixing",
+    "handwritten_digits",
+    "part_of",
     "wishart_cholesky",
     "world_hash",
 ]

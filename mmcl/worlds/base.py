@@ -39,8 +39,8 @@ class Batch:
     def __len__(self) -> int:
         return len(next(iter(self.views.values())))
 
-    def rows(self, rows: slice) -> Batch:
-        """The batch of the given rows (tensors share memory with this one, as slices do)."""
+    def rows(self, rows: slice | Tensor) -> Batch:
+        """The batch of the given rows, or of their numbers (of a slice, tensors share memory with this one)."""
         return Batch(
             views={name: view[rows] for name, view in self.views.items()},
             factors={name: factor[rows] for name, factor in self.factors.items()},
@@ -118,6 +118,11 @@ class SplitWorld(World, Protocol):
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the part has fewer than ``n`` samples."""
         ...
+
+
+def part_of(world: World, name: str) -> World:
+    """The part ``name`` of a world that has parts; of any other the world itself."""
+    return world.part(name) if isinstance(world, SplitWorld) else world
 
 
 @runtime_checkable

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from mmcl.worlds.checks import (
     require_sample,
     require_state,
 )
+from mmcl.worlds.handwritten import handwritten_digits
 from mmcl.worlds.laws import biased, labelled
 
 DIGITS = 10
@@ -34,15 +34,6 @@ class Shared(Enum):
     none = "none"
     parity = "parity"
     digit = "digit"
-
-
-@cache
-def _pictures() -> tuple[Tensor, Tensor]:
-    """scikit-learn's digits: pixels in [0, 1], ``(1797, 64)`` float32 in rows from the top, and digits ``(1797,)``."""
-    from sklearn.datasets import load_digits  # slow to import, and no other world needs it
-
-    pixels, digits = load_digits(return_X_y=True)
-    return torch.from_numpy(pixels).float() / 16, torch.from_numpy(digits).long()
 
 
 @dataclass(frozen=True)
@@ -89,7 +80,7 @@ class DigitPairs:
         for kind in range(kinds):
             alike = torch.arange(kind, DIGITS, kinds)
             mapping[alike] = alike[torch.randperm(len(alike), generator=generator)]
-        _, digits = _pictures()
+        _, digits = handwritten_digits()
         split = torch.empty_like(digits)
         for digit in range(DIGITS):
             rows = (digits == digit).nonzero()[:, 0]
@@ -105,7 +96,7 @@ class DigitPairs:
         Raises ``ValueError``, naming the tensors, if one is missing, not expected, of another shape or dtype, or if the
         mapping is none that keeps what is shared.
         """
-        count = len(_pictures()[1])
+        count = len(handwritten_digits()[1])
         require_state(state, {"mapping": ((DIGITS,), torch.int64), "split": ((count,), torch.int64)})
         require_permutations(state, ("mapping",))
         mapping = state["mapping"]
@@ -146,7 +137,7 @@ class DigitPairsWorld:
         self.bias = model.bias if part == "train" else 0.0
         self._state = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
         self.mapping = self._state["mapping"]
-        pixels, digits = _pictures()
+        pixels, digits = handwritten_digits()
         mine = (self._state["split"] == SPLITS.index(part)).nonzero()[:, 0]
         mine = mine[digits[mine].argsort(stable=True)]
         self._part = part
