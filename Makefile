@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXPERIMENT ?= numerical/quick
 SEED ?= 0
+# How many tests run side by side; those of one file share its fixtures, and go one after another.
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 # A paper's items: laptop or paper; who starts the runs (hydra/launcher: local, slurm, slurm_gpus, basic).
 SCALE ?= laptop
 LAUNCHER ?= local
@@ -67,10 +70,10 @@ perspective_plane: $(STAMP)  ## Figures 1 to 6 of Baptista et al. (2025), exact:
 	$(BIN)/mmcl plane -o results/perspective_plane/report/plane
 
 test: $(STAMP)  ## the fast tests
-	$(BIN)/python -m pytest -q
+	$(PYTEST) -n $(JOBS) --dist loadfile
 
 test-slow: $(STAMP)  ## the slow ones: end to end, kill and resume, two processes
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow -n $(JOBS) --dist loadfile
 
 test-slurm: $(STAMP)  ## a sweep on a real SLURM, started on this machine (Debian's packages, as root)
 	$(BIN)/python -m pytest -q -m slurm
