@@ -222,11 +222,26 @@ class ContrastiveModule(pl.LightningModule):
         }
 
     def _encodings(self, views: dict[str, Tensor], step: int) -> dict[str, Tensor]:
-        """What the objective compares: the encodings that it wants of each draw of ``views``, projected."""
-        z = {}
+        """What the objective compares: the encodings that it wants of each draw of ``views``, projected.
+
+        Draws of which the same is wanted are encoded as one batch, which costs less than one after the other; not where
+        a layer would take its statistics from all of them together.
+        """
+        together: dict[tuple[str, ...], list[int]] = {}
         for draw, names in self.wanted.items():
-            h = encode(self.encoders, self._drawn(views, step, draw), self._encode_rows, names)
-            z |= {f"{name}@{draw}" if draw else name: rows for name, rows in h.items()}
+            together.setdefault(names, []).append(draw)
+        apart = len(together) < len(self.wanted) and batch_statistics(self.encoders, heads=False) is not None
+        z = {}
+        for names, draws in together.items():
+            for group in [[draw] for draw in draws] if apart else [draws]:
+                drawn = [self._drawn(views, step, draw) for draw in group]
+                stacked = (
+                    {name: torch.cat([x[name] for x in drawn]) for name in views} if drawn[1:] else drawn[0]
+                )
+                h = encode(self.encoders, stacked, self._encode_rows, names)
+                for name, rows in h.items():
+                    for draw, part in zip(group, rows.chunk(len(group)), strict=True):
+                        z[f"{name}@{draw}" if draw else name] = part
         return self.encoders.project(z)
 
     def _drawn(self, views: dict[str, Tensor], step: int, draw: int) -> dict[str, Tensor]:

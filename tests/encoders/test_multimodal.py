@@ -19,6 +19,7 @@ from mmcl.encoders.backbones import (
 )
 from mmcl.encoders.backbones.images import Trunk
 from mmcl.encoders.backbones.positions import sine_positions
+from mmcl.encoders.fusion import TransformerFusion
 from mmcl.encoders.norms import Norm
 from mmcl.encoders.tokens import Tokens, split_series
 
@@ -90,6 +91,26 @@ def test_only_wanted_encodings_are_made():
 def test_a_lone_view_is_its_own_full_set():
     one = {"table": VIEWS["table"]}
     assert list(build(views=one)(floats(one))) == ["table"]
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_the_class_token_is_that_of_whole_blocks(blocks):
+    """The last block makes no other token; value and gradients are those of the block that makes all."""
+    torch.manual_seed(0)
+    fusion = TransformerFusion(8, Transformer(blocks=blocks, heads=2))
+    there = torch.rand(N, 4, generator=g(4)) > 0.4
+    values = torch.randn(N, 4, 8, generator=g(5), requires_grad=True)
+    ours = fusion({"x": Tokens(values, there)})
+    x = torch.cat([fusion.class_token.expand(N, 1, -1), values], dim=1)
+    padded = torch.cat([torch.zeros(N, 1, dtype=torch.bool), ~there], dim=1)
+    for block in fusion.blocks:
+        x = block(x, src_key_padding_mask=padded)
+    whole = fusion.norm(x[:, 0])
+    torch.testing.assert_close(ours, whole)
+    weights = torch.randn(N, 8, generator=g(6))
+    inputs = [values, *fusion.parameters()]
+    found = [torch.autograd.grad((z * weights).sum(), inputs) for z in (ours, whole)]
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

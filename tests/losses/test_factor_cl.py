@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mmcl.losses import FactorCL
+from mmcl.losses import FactorCL, factor_cl
 from mmcl.losses.factor_cl import BLOCKS, Critic, club_bound, info_nce_bound
 
 K, D = 6, 10
@@ -72,6 +72,21 @@ def test_the_loss_by_loops():
             scores = critic_by_loops(loss.upper[name], *inputs)
             expected += club(scores) - nce(scores)
     assert loss(z).item() == pytest.approx(float(expected), abs=1e-10)
+
+
+@pytest.mark.parametrize("rows", [1, 4, K])
+def test_a_critic_in_parts_has_the_gradient_of_the_whole(rows, monkeypatch):
+    monkeypatch.setattr(factor_cl, "_rows", lambda _: rows)
+    torch.manual_seed(0)
+    critic = Critic(2, 7).double()
+    random = torch.Generator().manual_seed(1)
+    a, b = (torch.randn(n, 2, generator=random, dtype=torch.float64, requires_grad=True) for n in (K, 9))
+    weights = torch.randn(K, 9, generator=random, dtype=torch.float64)
+    ours, whole = critic(a, b), critic_by_loops(critic, a, b)
+    torch.testing.assert_close(ours, whole)
+    inputs = [a, b, *critic.parameters()]
+    found = [torch.autograd.grad((scores * weights).sum(), inputs) for scores in (ours, whole)]
+    torch.testing.assert_close(*found)
 
 
 def test_bounds_of_scores():

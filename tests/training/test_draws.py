@@ -8,9 +8,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mmcl.augmentations import Augment, DropAndNoise, Numbers
+from mmcl.augmentations import Augment, DropAndNoise, ImageAugmentation, Numbers
 from mmcl.encoders import Head, Multimodal, Transformer
-from mmcl.encoders.backbones import Vector
+from mmcl.encoders.backbones import ConvNet, Vector
+from mmcl.encoders.norms import Norm
 from mmcl.losses import MMD, Contrastive
 from mmcl.random import Stream, generator
 from mmcl.training.module import ContrastiveModule, Projected
@@ -89,7 +90,7 @@ def test_global_random_numbers_are_left_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_fusions_that_no_term_asks_for_are_not_computed():
+def test_fusions_that_no_term_asks_for_are_not_computed_and_draws_are_encoded_together():
     def fusions(name):
         made, ran = module(name), []
         made.encoders.fusion.register_forward_hook(lambda *_: ran.append(1))
@@ -97,8 +98,30 @@ def test_fusions_that_no_term_asks_for_are_not_computed():
         return len(ran)
 
     assert {name: fusions(name) for name in ("comm", "comm_full", "simclr", "cmc", "cross_self")} == {
-        "comm": 6, "comm_full": 2, "simclr": 4, "cmc": 2, "cross_self": 6,
+        "comm": 3, "comm_full": 1, "simclr": 2, "cmc": 2, "cross_self": 2,
     }  # fmt: skip
+
+
+def test_statistics_of_a_batch_are_those_of_one_draw():
+    """A backbone with BatchNorm: draws are encoded one after the other."""
+    augment = Augment(ImageAugmentation())
+    images = {name: torch.randint(0, 256, (6, 3, 16, 16)).float() for name in ("x1", "x2")}
+    made, twin = (
+        ContrastiveModule(
+            Multimodal(
+                8, ConvNet([4], norm=Norm.batch), fusion=Transformer(heads=2), head=Head([7, 4])
+            ).build(images, torch.Generator().manual_seed(1)),
+            loss("comm").build(), Adam(), 10, augmentation=augment, seed=3,
+        )
+        for _ in range(2)
+    )  # fmt: skip
+    value = made.loss(Batch(images, {}), None, 5)
+    h = {}
+    for draw in (1, 2):
+        numbers = Numbers(generator(3, Stream.AUGMENTATION, 5, draw), 6, slice(0, 6), torch.device("cpu"))
+        for name, z in twin.encoders(augment(images, numbers)).items():
+            h[f"{name}@{draw}"] = twin.encoders.project({name: z})[name]
+    torch.testing.assert_close(value, twin.objective(h))
 
 
 def test_encoding_in_parts_is_the_whole():
