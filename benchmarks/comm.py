@@ -1,0 +1,71 @@
+"""CoMM's fusion, and FactorCL's critics, against the same sums written plainly."""
+
+from __future__ import annotations
+
+import torch
+from measure import ratio, report, times
+from torch import Tensor, nn
+
+from mmcl.encoders.fusion import Transformer, TransformerFusion
+from mmcl.encoders.tokens import Tokens
+from mmcl.losses.factor_cl import Critic
+
+PAIRS, HIDDEN = 128, 512
+ROWS, TOKENS, WIDTH = 256, 2, 64
+"""Of comm/trifeature: two draws of 128 samples, a token of each of two vectors."""
+
+
+class WholeBlocks(nn.Module):
+    """All tokens through all blocks, of which the first is then kept."""
+
+    def __init__(self, fusion: TransformerFusion) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.fusion.class_token.expand(len(x), 1, -1), x], dim=1)
+        for block in self.fusion.blocks:
+            x = block(x)
+        encoding: Tensor = self.fusion.norm(x[:, 0])
+        return encoding
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    critic = Critic(12, HIDDEN)
+    a, b = (torch.randn(PAIRS, 12, requires_grad=True) for _ in range(2))
+
+    def plain() -> Tensor:
+        pairs: Tensor = critic.out(torch.relu(critic.of_a(a)[:, None] + critic.of_b(b)))
+        return pairs.sum()
+
+    in_parts, whole = times(
+        lambda: critic(a, b).sum().backward(), lambda: plain().backward(), repeats=21, warmup=3
+    )
+    fusion = TransformerFusion(WIDTH, Transformer())
+    tokens = torch.randn(ROWS, TOKENS, WIDTH, requires_grad=True)
+    blocks = WholeBlocks(fusion)
+    first, every = times(
+        lambda: fusion({"x": Tokens(tokens)}).sum().backward(),
+        lambda: blocks(tokens).sum().backward(),
+        repeats=51,
+        warmup=3,
+    )
+    report(
+        ratio(
+            f"a critic of FactorCL, {PAIRS} x {PAIRS} pairs, {HIDDEN} hidden units, both passes",
+            in_parts,
+            "autograd of the whole",
+            whole,
+        ),
+        ratio(
+            f"CoMM's fusion, {ROWS} x {TOKENS + 1} tokens, both passes",
+            first,
+            "all tokens through the block",
+            every,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
