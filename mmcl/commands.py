@@ -459,7 +459,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 
 def _supervise(arguments: argparse.Namespace) -> None:
-    """Print the scores, and write them as ``scores.csv`` with ``about.json``: what they are of."""
+    """Print the scores, and write them as ``scores.csv`` and ``table.md`` with ``about.json``: what they are of."""
     import torch
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
@@ -467,7 +467,8 @@ def _supervise(arguments: argparse.Namespace) -> None:
 
     from mmcl.data import Archive
     from mmcl.records import manifest
-    from mmcl.records.files import write_csv, write_json
+    from mmcl.records.files import write_bytes, write_csv, write_json
+    from mmcl.records.markdown import markdown_table
     from mmcl.supervised import BATCH, supervise
 
     precisions = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -503,10 +504,13 @@ def _supervise(arguments: argparse.Namespace) -> None:
         "git": manifest.git_state(Path(__file__).parent),
     }
     write_json(output / "about.json", about)
+    columns = ["view", "factor", "metric", "value", "chance"]
+    rows = [[s.view, s.factor, s.metric, f"{s.value:.3f}", f"{s.chance:.3f}"] for s in scores]
+    write_bytes(output / "table.md", markdown_table(columns, rows).encode())
     table = Table(title=f"{folder}: what a ResNet-18 predicts of {scores[0].n_test} held-out images")
-    for name in ("view", "factor", "metric", "value", "chance"):
+    for name in columns:
         table.add_column(name, justify="right" if name in ("value", "chance") else "left")
-    for score in scores:
-        table.add_row(score.view, score.factor, score.metric, f"{score.value:.3f}", f"{score.chance:.3f}")
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
     print(output / "scores.csv")

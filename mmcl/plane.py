@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmcl.pictures.plane import PlaneLaw, draw_plane
 from mmcl.records.files import write_bytes
+from mmcl.records.markdown import markdown_table
 from mmcl.theory import GaussianPair, Tilt, Tilting, conditional_optimum, joint_optimum
 from mmcl.visuals import as_png
 
@@ -111,12 +112,9 @@ def _law(name: str, density: np.ndarray) -> PlaneLaw:
 def write_plane(folder: Path) -> list[Path]:
     """Write ``figure.png`` and ``table.md`` into ``folder``, which is made; returns them."""
     pair = GaussianPair(COVARIANCE, 1)
-    lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
-    for name, numbers in rows(pair):
-        cells = ["–" if math.isnan(x) else f"{x:.5f}" for x in numbers]
-        lines.append("| " + " | ".join([name, *cells]) + " |")
+    cells = [[name, *("–" if math.isnan(x) else f"{x:.5f}" for x in numbers)] for name, numbers in rows(pair)]
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "figure.png", folder / "table.md"]
     write_bytes(paths[0], as_png(draw_plane(GRID, *laws(pair))))
-    write_bytes(paths[1], ("\n".join(lines) + "\n").encode())
+    write_bytes(paths[1], markdown_table(HEADER, cells).encode())
     return paths

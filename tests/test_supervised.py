@@ -56,6 +56,10 @@ def test_the_command_writes_what_it_prints(folder, tmp_path, cli):
     assert done.code == 0, done.err
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert "spotlight_pos.image" in set(scores.factor)
+    lines = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert lines[0] == "| view | factor | metric | value | chance |"
+    for line, (_, score) in zip(lines[2:], scores.iterrows(), strict=True):
+        assert line.startswith(f"| {score.view} | {score.factor} | {score.metric} | {score.value:.3f} |")
     assert json.loads((tmp_path / "out" / "about.json").read_text())["epochs"] == 0.1
     bad = cli("mmcl", "data", "supervise", str(folder), "--precision", "fp8")
     assert bad.code == 1

@@ -7,14 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mmcl.errors import UserError
+from mmcl.records.markdown import markdown_table
 from mmcl.records.outcome import Outcome
 from mmcl.training.loggers import LoggedRun, RunLogger
-
-
-def markdown(columns: list[str], rows: list[list[Any]]) -> str:
-    """A table as TensorBoard's text panel shows it."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join("" if v is None else str(v) for v in line) + " |" for line in lines)
 
 
 class TensorBoardLogger(RunLogger):
@@ -60,7 +55,7 @@ class TensorBoardLogger(RunLogger):
 
         for name, value in outcome.summary.items():
             self._writer.add_scalar(name, value, outcome.step)
-        self._writer.add_text("results", markdown(outcome.columns, outcome.rows), outcome.step)
+        self._writer.add_text("results", markdown_table(outcome.columns, outcome.rows), outcome.step)
         for name, path in outcome.images.items():
             with Image.open(path) as image:
                 pixels = np.asarray(image.convert("RGB"))
