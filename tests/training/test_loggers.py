@@ -6,9 +6,9 @@ import pytest
 
 from mmcl.config.compose import compose_one
 from mmcl.config.schema import validate_train
+from mmcl.records.markdown import markdown_table
 from mmcl.records.outcome import Outcome
 from mmcl.training.loggers import LoggedRun, Loggers, RunLogger
-from mmcl.training.tensorboard_logger import markdown
 from mmcl.training.wandb_session import shown_config, tags
 
 
@@ -113,9 +113,9 @@ def test_tags_say_what_ran(tmp_path):
 
 
 def test_a_table_for_tensorboard():
-    assert markdown(["a", "b"], [[1, None], ["x", 0.5]]).splitlines() == [
+    assert markdown_table(["a", "b"], [[1, None], ["x", 0.5]]).splitlines() == [
         "| a | b |",
-        "| --- | --- |",
+        "|---|---|",
         "| 1 |  |",
         "| x | 0.5 |",
     ]
