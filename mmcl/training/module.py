@@ -227,21 +227,17 @@ class ContrastiveModule(pl.LightningModule):
         Draws of which the same is wanted are encoded as one batch, which costs less than one after the other; not where
         a layer would take its statistics from all of them together.
         """
-        together: dict[tuple[str, ...], list[int]] = {}
+        apart = len(self.wanted) > 1 and batch_statistics(self.encoders, heads=False) is not None
+        together: dict[tuple[tuple[str, ...], int | None], list[int]] = {}
         for draw, names in self.wanted.items():
-            together.setdefault(names, []).append(draw)
-        apart = len(together) < len(self.wanted) and batch_statistics(self.encoders, heads=False) is not None
+            together.setdefault((names, draw if apart else None), []).append(draw)
         z = {}
-        for names, draws in together.items():
-            for group in [[draw] for draw in draws] if apart else [draws]:
-                drawn = [self._drawn(views, step, draw) for draw in group]
-                stacked = (
-                    {name: torch.cat([x[name] for x in drawn]) for name in views} if drawn[1:] else drawn[0]
-                )
-                h = encode(self.encoders, stacked, self._encode_rows, names)
-                for name, rows in h.items():
-                    for draw, part in zip(group, rows.chunk(len(group)), strict=True):
-                        z[f"{name}@{draw}" if draw else name] = part
+        for (names, _), draws in together.items():
+            drawn = [self._drawn(views, step, draw) for draw in draws]
+            stacked = {name: torch.cat([x[name] for x in drawn]) for name in views} if drawn[1:] else drawn[0]
+            for name, rows in encode(self.encoders, stacked, self._encode_rows, names).items():
+                for draw, part in zip(draws, rows.chunk(len(draws)), strict=True):
+                    z[f"{name}@{draw}" if draw else name] = part
         return self.encoders.project(z)
 
     def _drawn(self, views: dict[str, Tensor], step: int, draw: int) -> dict[str, Tensor]:
