@@ -200,7 +200,7 @@ def test_an_array_that_is_requeued_preempted_and_cut_short_ends_with_the_weights
             queue.hasten()
             return launch.poll() is not None
 
-        until("the sweep ends", ended, seconds=420)
+        until("the sweep ends", ended, seconds=600)
     finally:
         if launch.poll() is None:
             launch.kill()
