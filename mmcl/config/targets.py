@@ -145,7 +145,8 @@ def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:
         if name not in fields:
             raise unknown_key(key, str(name), fields)
     parts = {name: _parts(values[name], f"{key}.{name}") for name in _part_fields(cls) if values.get(name)}
-    values = {name: value for name, value in values.items() if name not in parts}
+    hints = typing.get_type_hints(cls)
+    values = {name: _floats(value, hints[name]) for name, value in values.items() if name not in parts}
     try:
         schema = _writable(OmegaConf.structured(cls))
     except (OmegaConfBaseException, ValueError) as error:  # such as a class that holds tensors
@@ -160,6 +161,23 @@ def structured(cls: type, values: Mapping[str, Any], key: str) -> Any:
     except ValueError as error:
         raise UserError(f"{key}.{error}" if key else str(error)) from None
     return spec
+
+
+def _floats(value: Any, hint: Any) -> Any:
+    """``value`` with whole numbers as floats where ``hint`` wants these; OmegaConf does so one list deep alone.
+
+    >>> _floats([[2, 1], [1, 2]], list[list[float]] | None)
+    [[2.0, 1.0], [1.0, 2.0]]
+    """
+    if isinstance(value, list):
+        of = [
+            a
+            for option in (hint, *typing.get_args(hint))
+            if typing.get_origin(option) is list
+            for a in typing.get_args(option)
+        ]
+        return [_floats(item, of[0]) for item in value] if of else value
+    return float(value) if hint is float and type(value) is int else value
 
 
 def _part_fields(cls: type) -> list[str]:

@@ -77,8 +77,9 @@ def decides(name: str, target: str) -> bool:
 
 
 def foreign_callbacks(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The callbacks of a config that are a library's, by name."""
-    return _decisive("callbacks", config.get("callbacks") or {})
+    """The callbacks of a config that are a library's, by name; ``null`` (``callbacks.progress=null``) is none."""
+    nodes = {name: node for name, node in (config.get("callbacks") or {}).items() if node is not None}
+    return _decisive("callbacks", nodes)
 
 
 def _decisive(top: str, node: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,6 +117,25 @@ def test_what_does_not_decide_them_leaves_it(override):
     assert run_key(resolved(override)) == run_key(resolved())
 
 
+def test_null_leaves_a_callback_or_an_evaluator_out():
+    overrides = ["experiment=smoke", "callbacks.progress=null", "evaluator.kernel_ridge=null"]
+    train = validate_train(compose_one("train", overrides))
+    assert "progress" not in train.callbacks
+    assert "kernel_ridge" not in train.evaluator
+    with_them = validate_train(compose_one("train", ["experiment=smoke"]))
+    assert train.run_key == with_them.run_key
+    assert {"progress"} == with_them.callbacks.keys() - train.callbacks.keys()
+
+
+def test_rows_of_whole_numbers_are_rows_of_numbers():
+    overrides = ["experiment=perspective/gaussian", "data.sizes=[1,1]", "encoder.encoding_size=1"]
+    whole, decimal = (
+        validate_train(compose_one("train", [*overrides, f"data.covariance={rows}"]))
+        for rows in ("[[2,1],[1,2]]", "[[2.0,1.0],[1.0,2.0]]")
+    )
+    assert whole.run_key == decimal.run_key
+
+
 def test_seed_zero_is_a_seed():
     assert run_key(resolved("seed=0")) != run_key(resolved("seed=1"))
 
