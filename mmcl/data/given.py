@@ -188,7 +188,7 @@ class GivenWorld:
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the part has fewer than ``n`` pairs."""
         split, have = self._held_out[part], self.size(part)
-        remedy = "set evaluation.n_fit and n_test to that"
+        remedy = "set evaluation.n_fit, n_test and pictures to that"
         require(n <= have, "n", n, f"<= {have}, the pairs of {split}: {remedy}")
 
     def state_dict(self) -> dict[str, Tensor]:

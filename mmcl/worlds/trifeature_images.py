@@ -231,7 +231,7 @@ class ImageTrifeatureWorld:
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the part has fewer than ``n`` different pairs."""
         have = len(self.part(part))
-        remedy = "set evaluation.n_fit and n_test to that, or render more pictures"
+        remedy = "set evaluation.n_fit, n_test and pictures to that, or render more pictures"
         require(n <= have, "n", n, f"<= {have}, the pairs of {part}: {remedy}")
 
     def sample(self, n: int, generator: torch.Generator, intervention: str | None = None) -> Batch:

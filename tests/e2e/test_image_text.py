@@ -68,7 +68,7 @@ def test_a_run_on_an_archive(tmp_path):
         ),
         (
             ("evaluation.n_test=61",),
-            "n=61: must be <= 60, the pairs of test: set evaluation.n_fit and n_test to that",
+            "n=61: must be <= 60, the pairs of test: set evaluation.n_fit, n_test and pictures to that",
         ),
         (("encoder.vocabulary_size=20",), "vocabulary_size=20: must be > "),
         (

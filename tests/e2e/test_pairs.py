@@ -67,7 +67,7 @@ def test_two_hundred_pairs_without_factors(tmp_path):
     [
         (
             ("evaluation.n_test=41",),
-            "n=41: must be <= 20, the pairs of test: set evaluation.n_fit and n_test to that",
+            "n=41: must be <= 20, the pairs of test: set evaluation.n_fit, n_test and pictures to that",
         ),
         (("encoder.vocabulary_size=20",), "encoder.vocabulary_size=20: must be > "),
         (("data.texts=[words]",), "own/pairs.csv: no column words; it has photo, caption, shape, count, hue"),
