@@ -163,7 +163,7 @@ def _rest_table(rest: Mapping[str, Sequence[Mapping[str, str]]], config: dict[st
         caption="Chance, ceiling: what stands for them says the evaluator.",
     )
     table.add_column("score", no_wrap=True)
-    table.add_column("of", no_wrap=True)
+    table.add_column("of")  # the one that gives way in a terminal of 80 columns
     for name in ("value", "chance", "ceiling"):
         table.add_column(name, justify="right", no_wrap=True)
     for evaluator, rows in rest.items():
