@@ -156,10 +156,10 @@ def make_grid(inputs: Inputs, spec: Spec, *, allow_missing: bool, allow_nan: boo
                 scores = _scores(part, "value")
             else:
                 part = frame.iloc[places.get((*row.at, *column.at), [])]
-                scores = _scores(part, column.score)
+                scores = _scores(part, shown(row, column))
             where = f"row {row.label}, column {column.label}"
             _check_alike(part, where, [*varying, "evaluation_key"], spec)
-            paper = spec.paper.values.get((row.at, column.at)) if _comparable(column) else None
+            paper = spec.paper.values.get((row.at, column.at)) if _comparable(row, column) else None
             pairs = _places(spec, row, column)
             expected = max(spec.seeds, len(scores) + len(_unfinished(pairs, spec, runs)))
             cells[i, j] = Cell(row, column, scores, expected, paper)
@@ -183,8 +183,13 @@ def _ranked(grid: Grid) -> Grid:
     return replace(grid, cells=cells)
 
 
-def _comparable(column: Entry) -> bool:
-    return column.run is None and column.score == "value"
+def shown(row: Entry, column: Entry) -> str:
+    """Which of a result's numbers their cell shows: the row's, such as a last row of chance levels, or the column's."""
+    return row.score if row.score != "value" else column.score
+
+
+def _comparable(row: Entry, column: Entry) -> bool:
+    return column.run is None and shown(row, column) == "value"
 
 
 def _entries(axis: Axis, frame: pd.DataFrame, runs: pd.DataFrame, spec: Spec) -> tuple[Entry, ...]:
@@ -291,7 +296,7 @@ def _check_nan(grid: Grid, spec: Spec) -> None:
                 "ceiling; choose another statistic, or scores that have one"
             )
         bad += [(cell, s, _said(s.value)) for s in cell.scores if not math.isfinite(s.value)]
-        for name in references if _comparable(cell.column) else ():
+        for name in references if _comparable(cell.row, cell.column) else ():
             bad += [(cell, s, f"{_said(getattr(s, name))} as {name}") for s in cell.lacking(name)]
     if bad:
         cell, score, what = bad[0]

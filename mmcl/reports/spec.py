@@ -34,7 +34,8 @@ class Entry:
     """A row or column of the table.
 
     ``at``: the canonical value of each of the axis's ``by``. ``score``: which of a result's numbers it shows;
-    ``excess`` is value - ceiling. ``run``: a column of ``runs.csv`` that it shows instead, such as ``wall_s``.
+    ``excess`` is value - ceiling; a row's counts before a column's. ``run``: a column of ``runs.csv`` that it shows
+    instead, such as ``wall_s``.
     ``worst``: which seed is the worst, in the layout ``seeds``. ``decimals`` of its numbers, and their ``unit``.
     """
 
@@ -206,13 +207,11 @@ def _spec(name: str, values: Any) -> Spec:
     rows = _axis(node["rows"], "rows", decimals)
     columns = _axis(node.get("columns", {}), "columns", decimals)
     for entry in rows.entries or ():
-        if entry.run is not None or entry.score != "value":
-            raise UserError(
-                f"rows.entries: {entry.label}: score and run stand in columns.entries; move them there"
-            )
-    places = [entry.at for entry in rows.entries or ()]
+        if entry.run is not None:
+            raise UserError(f"rows.entries: {entry.label}: run stands in columns.entries; move it there")
+    places = [(entry.at, entry.score) for entry in rows.entries or ()]
     for entry in rows.entries or ():
-        if places.count(entry.at) > 1:
+        if places.count((entry.at, entry.score)) > 1:
             raise UserError(
                 f"rows.entries: {entry.label}: at={label_of(entry.at)} stands there twice; leave one out"
             )

@@ -171,7 +171,7 @@ def notes(grid: Grid, spec: Spec, commits: Sequence[str], dirty: bool) -> list[s
         found.append(f"Cells: {STATISTICS[spec.statistic]}.")
     if spec.aggregate == "role":
         found.append(ROLE)
-    if any(c.column.score == "excess" for c in grid.cells.values()):
+    if any("excess" in (c.row.score, c.column.score) for c in grid.cells.values()):
         found.append("Differences from the ceiling are taken seed by seed.")
     compared = [cell for cell in grid.cells.values() if cell.paper]
     if compared:

@@ -550,6 +550,16 @@ def test_rows_of_the_same_values_are_refused(sweep, tmp_path):
         make_report(spec, sweep)
 
 
+def test_a_row_may_show_what_there_is_to_find(sweep, tmp_path):
+    entries = [{"at": [False], "label": "ours"}, {"at": [False], "label": "ceiling", "score": "ceiling"}]
+    rows = {"by": ["data.causal"], "label": "x", "entries": entries}
+    spec = write_spec(tmp_path / "s.yaml", rows=rows, paper=None, ceiling=False)
+    assert lines(make_report(spec, sweep))[2:] == [
+        "| ours | 0.930 ± 0.036 (n = 3) | 0.100 ± 0.000 (n = 3) |",
+        "| ceiling | 0.500 ± 0.000 (n = 3) | 0.500 ± 0.000 (n = 3) |",
+    ]
+
+
 def test_a_line_of_latex_does_not_begin_with_an_argument(sweep, tmp_path):
     entries = [{"at": [False], "label": "[5, 5]"}, {"at": [True], "label": "*"}]
     rows = {"by": ["data.causal"], "label": "[x]", "entries": entries}
