@@ -114,7 +114,7 @@ def test_samples_are_drawn_with_replacement_and_a_held_out_part_gives_each_once(
     held = world.part("test").sample(6, g(2))
     assert len(set(numbers(held))) == 6
     with pytest.raises(
-        ValueError, match=r"n=7: must be <= 6, the pairs of test: set evaluation\.n_fit and n_test"
+        ValueError, match=r"n=7: must be <= 6, the pairs of test: set evaluation\.n_fit, n_test and pictures"
     ):
         world.part("test").sample(7, g())
 

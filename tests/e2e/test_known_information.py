@@ -53,4 +53,4 @@ def test_more_test_pairs_than_there_are_is_said_before_training(cli):
     result = cli("train.py", *small, "encoder=image_text_small", "batch_size=16", "evaluator=[logistic]")
     assert result.code == 1
     assert "n=20480: must be <= " in result.err
-    assert "set evaluation.n_fit and n_test" in result.err
+    assert "set evaluation.n_fit, n_test and pictures" in result.err
