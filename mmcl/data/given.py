@@ -16,6 +16,7 @@ from mmcl.archives.words import Vocabulary, tokens
 from mmcl.checks import require, require_choice
 from mmcl.data.order import Order
 from mmcl.worlds import Batch, FactorRole
+from mmcl.worlds.checks import require_pairs
 
 
 class Source(Protocol):
@@ -187,9 +188,7 @@ class GivenWorld:
 
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the part has fewer than ``n`` pairs."""
-        split, have = self._held_out[part], self.size(part)
-        remedy = "set evaluation.n_fit, n_test and pictures to that"
-        require(n <= have, "n", n, f"<= {have}, the pairs of {split}: {remedy}")
+        require_pairs(self._held_out[part], n, self.size(part))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Split -> the SHA-256 of what it holds, ``(32,)`` uint8: with the config it names the pairs."""

@@ -156,7 +156,7 @@ def make_grid(inputs: Inputs, spec: Spec, *, allow_missing: bool, allow_nan: boo
                 scores = _scores(part, "value")
             else:
                 part = frame.iloc[places.get((*row.at, *column.at), [])]
-                scores = _scores(part, shown(row, column))
+                scores = _scores(part, score_of(row, column))
             where = f"row {row.label}, column {column.label}"
             _check_alike(part, where, [*varying, "evaluation_key"], spec)
             paper = spec.paper.values.get((row.at, column.at)) if _comparable(row, column) else None
@@ -183,13 +183,13 @@ def _ranked(grid: Grid) -> Grid:
     return replace(grid, cells=cells)
 
 
-def shown(row: Entry, column: Entry) -> str:
+def score_of(row: Entry, column: Entry) -> str:
     """Which of a result's numbers their cell shows: the row's, such as a last row of chance levels, or the column's."""
     return row.score if row.score != "value" else column.score
 
 
 def _comparable(row: Entry, column: Entry) -> bool:
-    return column.run is None and shown(row, column) == "value"
+    return column.run is None and score_of(row, column) == "value"
 
 
 def _entries(axis: Axis, frame: pd.DataFrame, runs: pd.DataFrame, spec: Spec) -> tuple[Entry, ...]:

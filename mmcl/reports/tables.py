@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmcl.reports.cells import Cell, Grid, std
+from mmcl.reports.cells import Cell, Grid, score_of, std
 from mmcl.reports.configs import sort_key
 from mmcl.reports.spec import Entry, Paper, PaperValue, Spec
 
@@ -171,7 +171,7 @@ def notes(grid: Grid, spec: Spec, commits: Sequence[str], dirty: bool) -> list[s
         found.append(f"Cells: {STATISTICS[spec.statistic]}.")
     if spec.aggregate == "role":
         found.append(ROLE)
-    if any("excess" in (c.row.score, c.column.score) for c in grid.cells.values()):
+    if any(score_of(c.row, c.column) == "excess" for c in grid.cells.values()):
         found.append("Differences from the ceiling are taken seed by seed.")
     compared = [cell for cell in grid.cells.values() if cell.paper]
     if compared:

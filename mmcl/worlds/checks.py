@@ -24,6 +24,12 @@ def require_whole(name: str, value: object, low: int) -> None:
     require(is_whole(value, low), name, value, f"a whole number >= {low}")
 
 
+def require_pairs(part: str, n: int, have: int, or_else: str = "") -> None:
+    """Raise ``ValueError`` for more pairs than the part has; ``or_else``: what besides asking for fewer would help."""
+    remedy = f"set evaluation.n_fit, n_test and pictures to that{or_else}"
+    require(n <= have, "n", n, f"<= {have}, the pairs of {part}: {remedy}")
+
+
 def require_cpu(generator: torch.Generator) -> None:
     """Raise ``ValueError`` for a generator that is not on the CPU."""
     device = str(generator.device)

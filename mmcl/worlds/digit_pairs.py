@@ -13,6 +13,7 @@ from mmcl.checks import require, require_share
 from mmcl.worlds.base import Batch, FactorRole
 from mmcl.worlds.checks import (
     require_cpu,
+    require_pairs,
     require_part,
     require_permutations,
     require_sample,
@@ -213,13 +214,7 @@ class DigitPairsWorld:
 
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the part has fewer than ``n`` different pairs: more would tell nothing new."""
-        have = len(self.part(part))
-        require(
-            n <= have,
-            "n",
-            n,
-            f"<= {have}, the pairs of {part}: set evaluation.n_fit, n_test and pictures to that",
-        )
+        require_pairs(part, n, len(self.part(part)))
 
     def sample(self, n: int, generator: torch.Generator, intervention: str | None = None) -> Batch:
         """``n`` >= 1 pairs: views (n, 64), float32 in [0, 1], an 8 x 8 picture row by row; factors (n, 1), int64.

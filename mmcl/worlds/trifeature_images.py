@@ -15,6 +15,7 @@ from mmcl.worlds.base import Batch, FactorRole
 from mmcl.worlds.checks import (
     is_whole,
     require_cpu,
+    require_pairs,
     require_part,
     require_permutations,
     require_sample,
@@ -230,9 +231,7 @@ class ImageTrifeatureWorld:
 
     def check_size(self, part: str, n: int) -> None:
         """Raise ``ValueError`` if the part has fewer than ``n`` different pairs."""
-        have = len(self.part(part))
-        remedy = "set evaluation.n_fit, n_test and pictures to that, or render more pictures"
-        require(n <= have, "n", n, f"<= {have}, the pairs of {part}: {remedy}")
+        require_pairs(part, n, len(self.part(part)), ", or render more pictures")
 
     def sample(self, n: int, generator: torch.Generator, intervention: str | None = None) -> Batch:
         """``n`` >= 1 pairs: of training any, of a part ``n`` different ones; views (n, 3, size, size), uint8.
