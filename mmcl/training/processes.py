@@ -6,6 +6,7 @@ the run's records; the others train with it and write nothing.
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import signal
@@ -132,7 +133,16 @@ def join(accelerator: str = "auto") -> Processes:
             torch.cuda.set_device(local)
             backend = "cpu:gloo,cuda:nccl"
         dist.init_process_group(backend, rank=rank, world_size=ranks)
+        atexit.register(_leave)
     return Processes(rank, ranks)
+
+
+def _leave() -> None:
+    """End the group's threads while Python still stands: one that it ends at its own end may abort the process."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def launch(count: int, command: Sequence[str]) -> int:

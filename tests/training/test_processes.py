@@ -63,3 +63,12 @@ def test_another_number_of_processes_than_devices_is_refused(monkeypatch):
     check_started(3)
     with pytest.raises(UserError, match="= 2, but 3 processes were started"):
         check_started(2)
+
+
+def test_the_group_is_left_before_python_ends():
+    """Else one exit in thirteen or so aborts: a thread of gloo's meets an interpreter that is ending."""
+    watch = "atexit.register(lambda: dist.is_initialized() and os._exit(7)); "
+    code = "import atexit; from torch import distributed as dist; from mmcl.training.processes import join; "
+    assert launch(2, python(code + watch + "assert join('cpu').tell(rank) == 0")) == 0
+    unlike = "join('cpu'); import mmcl.training.processes as p; atexit.unregister(p._leave)"
+    assert launch(2, python(code + watch + unlike)) == 7
