@@ -50,36 +50,46 @@ class MapTokens(nn.Module):
 @dataclass(frozen=True)
 class ConvNet:
     """3 x 3 convolutions with a normalisation and ReLU, each but the last followed by 2 x 2 max pooling: for images of
-    8 to 64 pixels, tokens of a map of 1/2^(n-1) of their sides.
+    8 to 64 pixels, tokens of a map of 1/2^(n-1) of their sides; with a stride s of 1/(s 2^(n-2)).
 
     Args:
         channels: of each convolution.
+        stride: of the first convolution. Above 1 it is of 2 s x 2 s pixels and not pooled: on CPUs, what is done with
+            every pixel costs most.
         norm: see :class:`~mmcl.encoders.norms.Norm`.
         pooled: one token, the map's mean, instead of one for each place.
     """
 
     channels: list[int] = field(default_factory=lambda: [24, 48, 96, 96])
+    stride: int = 1
     norm: Norm = Norm.batch
     pooled: bool = False
 
     def __post_init__(self) -> None:
         good = len(self.channels) >= 1 and all(c >= 1 for c in self.channels)
         require(good, "channels", list(self.channels), "a non-empty list of numbers >= 1")
+        require(
+            self.stride == 1 or self.stride % 2 == 0 and self.stride > 0, "stride", self.stride, "1 or even"
+        )
 
     def build(self, sample: Tensor, size: int) -> nn.Module:
         """For a sample ``(n, C, H, W)``. Raises ``ValueError`` for another shape, or images too small."""
         check_images(sample)
-        least = 2 ** (len(self.channels) - 1)
+        strided = self.stride > 1
+        last = len(self.channels) - 1
+        least = self.stride * 2 ** max(0, last - strided)
         side = min(sample.shape[2:])
         require(side >= least, "channels", list(self.channels), f"fewer for images of {side} pixels")
         layers: list[nn.Module] = [Pixels(sample)]
         for place, (n_in, n_out) in enumerate(pairwise([sample.shape[1], *self.channels])):
+            stem = strided and place == 0
+            sizes = (2 * self.stride, self.stride, self.stride // 2) if stem else (3, 1, 1)
             layers += [
-                nn.Conv2d(n_in, n_out, kernel_size=3, padding=1, bias=False),
+                nn.Conv2d(n_in, n_out, *sizes, bias=False),
                 self.norm.layer(n_out),
                 nn.ReLU(inplace=True),
             ]
-            if place < len(self.channels) - 1:
+            if place < last and not stem:
                 layers.append(nn.MaxPool2d(2))
         net = nn.Sequential(*layers)
         freeze_statistics(net, sample[:1024].float())
