@@ -69,7 +69,7 @@ class ConvNet:
         good = len(self.channels) >= 1 and all(c >= 1 for c in self.channels)
         require(good, "channels", list(self.channels), "a non-empty list of numbers >= 1")
         require(
-            self.stride == 1 or self.stride % 2 == 0 and self.stride > 0, "stride", self.stride, "1 or even"
+            self.stride == 1 or (self.stride % 2 == 0 and self.stride > 0), "stride", self.stride, "1 or even"
         )
 
     def build(self, sample: Tensor, size: int) -> nn.Module:
