@@ -407,7 +407,7 @@ def _verify(arguments: argparse.Namespace) -> None:
     """Print the faults; the exit code is 1 where there is one."""
     from rich.console import Console
 
-    from mmcl.archives.verify import verify
+    from mmcl.archives.verify import style_law, verify
 
     with Console(stderr=True).status("reading") as status:
         counts, faults = verify(arguments.folder, lambda what: status.update(f"reading {what}"))
@@ -420,6 +420,8 @@ def _verify(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.folder}: whole; " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " pairs"
     )
+    if law := style_law(arguments.folder):
+        print(law)
 
 
 def _sheet(arguments: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from mmcl.archives.pixels import Tell, filled, quiet
 from mmcl.errors import UserError
-from mmcl.records.files import umask, write_json
+from mmcl.records.files import reserved_array, write_json
 
 THERE = ".there"
 """After a series' name: the array that says which of its steps there are."""
@@ -126,14 +126,13 @@ def write_arrays(
             for name, array in arrays.items():
                 _write(beside / split / f"{name}.npy", array)
         write_json(beside / "about.json", dict(about))
-        beside.chmod(0o777 & ~umask())  # a temporary folder is its maker's alone
 
 
 def _write(path: Path, array: np.ndarray | Blocks) -> None:
     if isinstance(array, np.ndarray):
         np.save(path, array, allow_pickle=False)
         return
-    target = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=array.shape)
+    target = reserved_array(path, array.dtype, array.shape)
     first = 0
     for rows in array.blocks():
         target[first : first + len(rows)] = rows

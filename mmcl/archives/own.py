@@ -15,9 +15,8 @@ from mmcl.archives.pixels import (
     Tell,
     cached_name,
     decode,
-    filled,
-    forget_others,
     further,
+    made_once,
     quiet,
     write_images,
 )
@@ -79,16 +78,17 @@ def open_images(
     config = hashlib.sha256(json.dumps([VERSION, size, list(views)]).encode()).hexdigest()[:8]
     name = cached_name(f"{source.name}-{config}", source, cache)
     target = root / f"{name}-{_fingerprint(lists, source, where)[:16]}"
-    if not target.is_dir():
-        with filled(target) as beside:
-            done, total = 0, sum(map(len, lists))
-            for view, paths in zip(views, lists, strict=True):
-                sums = np.empty((len(paths), 32), dtype=np.uint8)
-                images = _read(paths, where, size, sums)
-                write_images(beside / f"{view}.npy", images, len(paths), further(tell, done, total))
-                np.save(beside / f"{view}.sums.npy", sums)
-                done += len(paths)
-        forget_others(target, name)
+
+    def pack(folder: Path) -> None:
+        done, total = 0, sum(map(len, lists))
+        for view, paths in zip(views, lists, strict=True):
+            sums = np.empty((len(paths), 32), dtype=np.uint8)
+            images = _read(paths, where, size, sums)
+            write_images(folder / f"{view}.npy", images, len(paths), further(tell, done, total))
+            np.save(folder / f"{view}.sums.npy", sums)
+            done += len(paths)
+
+    made_once(target, name, pack)
     found = {}
     for k, (view, paths) in enumerate(zip(views, lists, strict=True)):
         at = {path: place for place, path in enumerate(paths)}

@@ -17,17 +17,18 @@ from mmcl.archives.pixels import (
     Tell,
     cached_name,
     decode,
-    filled,
-    forget_others,
     further,
+    made_once,
     quiet,
     write_images,
 )
+from mmcl.archives.verify import sums
 from mmcl.errors import UserError
 from mmcl.records.files import read_csv
 
 FOLDER = ".packed"
-VERSION = 1
+ABOUT = "about.json"
+VERSION = 2
 """Of what is written below; another one is made anew."""
 
 
@@ -40,7 +41,7 @@ class Packed:
         images: view -> ``(n, 3, size, size)``, uint8, mapped from a file and read-only.
         lines: the text of each pair; empty for image pairs.
         factors: view -> column -> ``(n,)``: float64, int64 for columns of whole numbers, text for names.
-        identity: a SHA-256 of what the split holds.
+        identity: a SHA-256 of what the split holds, whenever and wherever its files were written.
     """
 
     kind: Kind
@@ -61,7 +62,7 @@ def open_split(
 ) -> Packed:
     """The split of the archive in ``root``, from its packed form, which is made where there is none of these files.
 
-    Several processes may ask at once: each that finds nothing makes it, and one of them stays.
+    Several processes may ask at once: one makes it, and the others wait.
 
     Args:
         root: the archive's folder.
@@ -89,12 +90,12 @@ def open_split(
         raise UserError(
             f"{folder}: its tables and text have different lengths; mmcl data verify {root} says where"
         )
-    identity = _identity(layout)
-    target = (cache or root / FOLDER) / f"{cached_name(split, root, cache)}-{identity[:16]}"
-    if not target.is_dir():
-        _pack(layout, target, progress)
+    name = cached_name(split, root, cache)
+    target = (cache or root / FOLDER) / f"{name}-{_fingerprint(layout)[:16]}"
+    made_once(target, name, lambda beside: _pack(layout, beside, progress))
     images = {view: np.load(target / f"{view}.npy", mmap_mode="r") for view in kind.folders}
-    return Packed(kind, images, lines, factors, identity)
+    about = json.loads((target / ABOUT).read_text())
+    return Packed(kind, images, lines, factors, about["identity"])
 
 
 def _columns(path: Path) -> dict[str, np.ndarray]:
@@ -126,8 +127,9 @@ def _lines(layout: Layout) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def _identity(layout: Layout) -> str:
-    """A hash of the split's sums or, without them, of its files' names, sizes and times."""
+def _fingerprint(layout: Layout) -> str:
+    """By which a packed form is known to be that of these files: a hash of the split's sums or, without them, of its
+    files' names, sizes and times, which are had without reading them."""
     found = hashlib.sha256(f"{VERSION}\n".encode())
     if layout.sums.exists():
         found.update(layout.sums.read_bytes())
@@ -141,17 +143,26 @@ def _identity(layout: Layout) -> str:
     return found.hexdigest()
 
 
-def _pack(layout: Layout, target: Path, tell: Tell) -> None:
-    """Decode all images into ``target``, which is whole or not there."""
-    with filled(target) as beside:
-        done, total = 0, layout.pairs * len(layout.kind.folders)
-        for view in layout.kind.folders:
-            paths = [layout.image(view, index) for index in range(layout.pairs)]
-            write_images(beside / f"{view}.npy", _decoded(paths), layout.pairs, further(tell, done, total))
-            done += layout.pairs
-        about = {"version": VERSION, "folder": str(layout.folder), "pairs": layout.pairs}
-        (beside / "about.json").write_text(json.dumps(about))
-    forget_others(target, target.name.rpartition("-")[0])
+def _identity(layout: Layout) -> str:
+    """A hash of the sums of all files, whether they are listed (and believed) or computed here."""
+    text = layout.sums.read_bytes() if layout.sums.exists() else sums(layout).encode()
+    return hashlib.sha256(b"1\n" + text).hexdigest()
+
+
+def _pack(layout: Layout, folder: Path, tell: Tell) -> None:
+    """Decode all images into ``folder``."""
+    about = {
+        "version": VERSION,
+        "folder": str(layout.folder),
+        "pairs": layout.pairs,
+        "identity": _identity(layout),
+    }
+    done, total = 0, layout.pairs * len(layout.kind.folders)
+    for view in layout.kind.folders:
+        paths = [layout.image(view, index) for index in range(layout.pairs)]
+        write_images(folder / f"{view}.npy", _decoded(paths), layout.pairs, further(tell, done, total))
+        done += layout.pairs
+    (folder / ABOUT).write_text(json.dumps(about))
 
 
 def _decoded(paths: Sequence[Path]) -> Iterator[np.ndarray]:

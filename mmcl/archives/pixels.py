@@ -15,12 +15,19 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mmcl.errors import UserError
+from mmcl.records.files import reserved_array, umask
+from mmcl.records.lock import waiting
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """What is decoded. Some others of Pillow's start programs (EPS), and nobody's pairs are of these."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """How their files are called, in small letters."""
+
+UNFINISHED = ".packing-"
+"""What the names of folders begin with that are being filled."""
+
+ELSEWHERE = "keep it elsewhere: data.cache=FOLDER"
 
 Tell = Callable[[int, int], None]
 """Is told how many of how many are done."""
@@ -75,7 +82,7 @@ def write_images(path: Path, images: Iterable[np.ndarray], n: int, tell: Tell = 
     for index, image in enumerate(images):
         if array is None:
             shape = (n, *image.shape)
-            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+            array = reserved_array(path, np.uint8, shape)
         array[index] = image
         if (index + 1) % 500 == 0 or index + 1 == n:
             tell(index + 1, n)
@@ -84,21 +91,22 @@ def write_images(path: Path, images: Iterable[np.ndarray], n: int, tell: Tell = 
 
 
 @contextlib.contextmanager
-def filled(target: Path, remedy: str = "keep it elsewhere: data.cache=FOLDER") -> Iterator[Path]:
+def filled(target: Path, remedy: str = ELSEWHERE) -> Iterator[Path]:
     """A folder to write into that becomes ``target`` when the block ends well: ``target`` is whole or not there.
 
-    Where another process was faster, its folder stays.
+    Where another process was faster, its folder stays. Its permissions are those of any new folder.
 
     Raises:
         UserError: the place may not be written to, with the ``remedy``.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".packing-"))
+        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{UNFINISHED}{target.name}-"))
     except PermissionError:
-        raise UserError(f"{target.parent}: may not be written to; {remedy}") from None
+        raise _refused(target.parent, remedy) from None
     try:
         yield beside
+        beside.chmod(0o777 & ~umask())  # a temporary folder is its maker's alone
         try:
             os.rename(beside, target)
         except OSError:
@@ -108,6 +116,10 @@ def filled(target: Path, remedy: str = "keep it elsewhere: data.cache=FOLDER") -
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def _refused(place: Path, remedy: str) -> UserError:
+    return UserError(f"{place}: may not be written to; {remedy}")
+
+
 def cached_name(name: str, source: Path, cache: Path | None) -> str:
     """``name``, and in a ``cache``, which others may share, a mark of where the source lies."""
     return (
@@ -115,8 +127,35 @@ def cached_name(name: str, source: Path, cache: Path | None) -> str:
     )
 
 
-def forget_others(target: Path, name: str) -> None:
-    """Remove the folders ``NAME-*`` beside ``target``. (A process that still reads one keeps its mapped file.)"""
-    for old in target.parent.glob(f"{name}-*"):
-        if old != target:
-            shutil.rmtree(old, ignore_errors=True)
+def made_once(target: Path, name: str, make: Callable[[Path], None]) -> None:
+    """Have the folder ``target``, called ``NAME-...``, made by one process while others wait; it is whole or not there.
+
+    Folders ``NAME-...`` beside it, of other files, are removed, and what a process that was killed has left of one. (A
+    process that still reads one keeps its mapped file.)
+
+    Args:
+        target: where it is to be.
+        name: what its name begins with.
+        make: writes what it holds into the folder that it is given.
+
+    Raises:
+        UserError: the place may not be written to.
+    """
+    if target.is_dir():
+        return
+    beside = target.parent
+    with contextlib.ExitStack() as held:
+        try:
+            beside.mkdir(parents=True, exist_ok=True)
+            held.enter_context(waiting(beside / f".{name}.lock"))
+        except PermissionError:
+            raise _refused(beside, ELSEWHERE) from None
+        if target.is_dir():
+            return
+        for left in beside.glob(f"{UNFINISHED}{name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with filled(target) as folder:
+            make(folder)
+        for old in beside.glob(f"{name}-*"):
+            if old != target:
+                shutil.rmtree(old, ignore_errors=True)

@@ -65,10 +65,11 @@ def verify(
     """Read all of the archive in ``root``.
 
     Returns:
-        Split -> its number of pairs; and the faults, a line each that names the file: a split that the manifest has and
-        the folder has not; a table that cannot be read, without a column, with too few or too many rows, with a value
-        out of range or content that is not the other table's; a line of text too few; an image that is missing, broken,
-        no PNG in RGB or of another size; images beyond the last row; a file that is not what ``SHA256SUMS`` says.
+        Split -> its number of pairs; and the faults, a line each that names the file: a split that the manifest has, or
+        without a manifest one of the three, and the folder has not; a table that cannot be read, without a column, with
+        too few or too many rows, with a value out of range or content that is not the other table's; a line of text too
+        few; an image that is missing, broken, no PNG in RGB or of another size; images beyond the last row; a file that
+        is not what ``SHA256SUMS`` says.
 
     Raises:
         UserError: there is no split in ``root``.
@@ -117,6 +118,42 @@ def verify(
     return counts, faults
 
 
+STYLES = {
+    Kind.image_text: ("object_color", "object_xpos", 1.0),
+    Kind.image_pairs: ("background_color", "object_zpos", 3.0),
+}
+"""Of each kind: the colour that may depend on a position, the position, and how many thirds it has a unit."""
+
+
+def style_law(root: Path) -> str | None:
+    """Whether style depends on content in the archive in ``root``: Multimodal3DIdent was made in two variants (Figures
+    3 and 11 of Daunhawer et al., 2023), and its files do not say of which they are.
+
+    Where it does, the hue lies in the third of [0, 1] that belongs to the position. ``None``: there is no table to tell
+    by.
+    """
+    held, rows = 0, 0
+    for split in SPLITS:
+        kind = kind_of(root / split)
+        if kind is None:
+            continue
+        hue, position, thirds = STYLES[kind]
+        view = kind.views[0]
+        for row in _rows(root / split, view, kind, []):
+            try:
+                held += int(3 * float(row[hue])) == int(thirds * float(row[position]))
+            except (KeyError, TypeError, ValueError):
+                return None
+            rows += 1
+    if not rows:
+        return None
+    hue, position = (name.replace("_", " ") for name in (hue, position))
+    share = f"{held / rows:.2f} of the rows are in the third that belongs to it"
+    if held > 0.99 * rows:  # not all: a hue at a border may have been rounded when it was written
+        return f"{hue} depends on {position}: {share}"
+    return f"{hue} does not depend on {position}: {share} (0.33 if independent)"
+
+
 def _text_of(path: Path) -> str:
     """The text of a file. Raises ``ValueError`` that names the file if it is not UTF-8."""
     try:
@@ -129,6 +166,9 @@ def _manifest_faults(root: Path) -> Iterator[str]:
     """What the manifest of an archive of ours says, and is not so."""
     path = root / MANIFEST
     if not path.exists():
+        for split in SPLITS:
+            if not (root / split).is_dir():
+                yield f"{root / split}: missing; runs train on train, fit predictors on val and are scored on test"
         return
     try:
         found = json.loads(_text_of(path))

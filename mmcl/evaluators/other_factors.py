@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,15 +14,18 @@ from mmcl.evaluators.base import Objective, Predictor, Representations, Row
 from mmcl.evaluators.classifiers import accuracy, majority
 from mmcl.evaluators.scores import r2_score
 
-MAX_CATEGORIES = 255
-"""More classes than that are taken as numbers, since a histogram has no more bins."""
+LEAVES = (2, 8, 32, 128)
+"""Samples that a leaf must have: the choices."""
+
+FOLDS = 5
+"""In which categories are replaced by their targets' means."""
 
 
-def _inputs(samples: Representations, names: list[str]) -> tuple[np.ndarray, list[bool]]:
-    """``(N, k)`` float64, one column for each component, and which columns are categories."""
+def _inputs(samples: Representations, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """``(N, k)`` float64, one column for each component, and ``(k,)``: which columns are classes."""
     columns = [column for name in names for column in samples.factors[name].cpu().unbind(dim=1)]
-    categories = [not y.is_floating_point() and len(y.unique()) <= MAX_CATEGORIES for y in columns]
-    return torch.stack([y.double() for y in columns], dim=1).numpy(), categories
+    classes = np.array([not y.is_floating_point() for y in columns], dtype=bool)
+    return torch.stack([y.double() for y in columns], dim=1).numpy(), classes
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,19 @@ class OtherFactors(Predictor):
     (continuous) and ``accuracy`` (discrete), averaged over components. An encoding of a modality that scores above this
     for another one's factor would know what its views do not hold.
 
-    Predictor: scikit-learn's gradient boosting on histograms (one model for each component, ``max_iter`` >= 1 trees,
-    classes as categories), as factors are of both kinds. ``n_fit``, ``n_test``: >= 2. Raises ``ValueError`` naming a
-    bad field. Not in the papers.
+    Predictor: scikit-learn's random forest of ``trees`` >= 1 (one for each component), as factors are of both kinds;
+    the least number of samples in a leaf is chosen of :data:`LEAVES` by the samples that each tree has not seen, so
+    that a factor of which nothing is told scores as the constant does, but for some hundredths. For a continuous
+    target a class is replaced by the mean of its targets in other folds. It is an estimate from ``n_fit`` samples, as a
+    rule a little below what there is to know. ``n_fit``, ``n_test``: >= 2. Raises ``ValueError`` naming a bad field.
+    Not in the papers.
     """
 
-    max_iter: int = 100
+    trees: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.max_iter >= 1, "max_iter", self.max_iter, ">= 1")
+        require(self.trees >= 1, "trees", self.trees, ">= 1")
 
     def evaluate(
         self,
@@ -83,11 +90,46 @@ class OtherFactors(Predictor):
                 )
         return rows
 
-    def _predict(self, x_fit: np.ndarray, y: Tensor, x_test: np.ndarray, classes: list[bool]) -> Tensor:
-        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
-        if bool((y == y[0]).all()):  # scikit-learn refuses a single class
+    def _predict(self, x_fit: np.ndarray, y: Tensor, x_test: np.ndarray, classes: np.ndarray) -> Tensor:
+        if bool((y == y[0]).all()):
             return y[0].expand(len(x_test))
-        of = HistGradientBoostingRegressor if y.is_floating_point() else HistGradientBoostingClassifier
-        model = of(max_iter=self.max_iter, categorical_features=classes, early_stopping=False)
-        return torch.as_tensor(model.fit(x_fit, y.numpy()).predict(x_test)).to(y)
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+        target = y.numpy()
+        if y.is_floating_point():
+            x_fit, x_test = _means_for_classes(x_fit, target, x_test, classes)
+        forests = []
+        for leaf in LEAVES:
+            about = {"min_samples_leaf": leaf, "oob_score": True, "random_state": 0}
+            if y.is_floating_point():
+                forest = RandomForestRegressor(self.trees, **about)
+            else:
+                forest = RandomForestClassifier(self.trees, **about)
+            with warnings.catch_warnings():
+                # Of few trees, one sample or another is in all.
+                warnings.filterwarnings("ignore", message="Some inputs do not have OOB scores")
+                forests.append(forest.fit(x_fit, target))
+        best = max(forests, key=lambda forest: forest.oob_score_)
+        return torch.as_tensor(best.predict(x_test)).to(y)
+
+
+def _means_for_classes(
+    x_fit: np.ndarray, y: np.ndarray, x_test: np.ndarray, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both, with each class replaced by the mean of its targets: a sample's own target is not among them."""
+    from sklearn.model_selection import KFold
+    from sklearn.preprocessing import TargetEncoder
+
+    if not classes.any():
+        return x_fit, x_test
+
+    def encoded(x: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+        encoder = TargetEncoder(target_type="continuous").fit(x_fit[rows][:, classes], y[rows])
+        found = x.copy()
+        found[:, classes] = encoder.transform(x[:, classes])
+        return found
+
+    crossed = np.empty_like(x_fit)
+    for others, fold in KFold(min(FOLDS, len(y))).split(x_fit):
+        crossed[fold] = encoded(x_fit[fold], others)
+    return crossed, encoded(x_test, slice(None))

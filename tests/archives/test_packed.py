@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 from mmcl.archives.generate import Recipe, generate
 from mmcl.archives.layout import Kind
 from mmcl.archives.packed import open_split
+from mmcl.archives.pixels import UNFINISHED, write_images
 from mmcl.errors import UserError
 
 
@@ -24,7 +27,7 @@ def archive(made, tmp_path):
 
 
 def packed(root):
-    return sorted(p.name for p in (root / ".packed").iterdir())
+    return sorted(p.name for p in (root / ".packed").iterdir() if p.suffix != ".lock")
 
 
 def test_images_lines_and_factors_are_those_of_the_files(archive):
@@ -51,20 +54,53 @@ def test_it_is_decoded_once_and_again_when_the_files_are_others(archive):
     again = open_split(archive, "val")
     assert (archive / ".packed" / name / "image.npy").stat().st_mtime_ns == before
     assert again.identity == first.identity
-    # Other sums (or, without sums, another file's time): another identity.
+    # Without sums, as published: the same pairs, whenever their files were written.
     (archive / "val/SHA256SUMS").unlink()
-    second = open_split(archive, "val")
+    assert open_split(archive, "val").identity == first.identity
     os.utime(archive / "val/images/2.png", ns=(1, 1))
-    third = open_split(archive, "val")
-    assert len({first.identity, second.identity, third.identity}) == 3
+    assert open_split(archive, "val").identity == first.identity
+    Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(archive / "val/images/2.png")
+    other = open_split(archive, "val")
+    assert other.identity != first.identity
+    assert not other.images["image"][2].any()
     assert len(packed(archive)) == 1  # what it held before is forgotten
-    assert np.array_equal(first.images["image"], third.images["image"])
+
+
+def test_of_processes_that_start_together_one_decodes_and_the_others_wait(archive):
+    (archive / ".packed").mkdir()
+    left = archive / ".packed" / f"{UNFINISHED}val-1234-abc"  # of one that was killed
+    left.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from mmcl.archives.packed import open_split\n"
+        "told = []\n"
+        f"found = open_split(Path({str(archive)!r}), 'val', progress=lambda *a: told.append(a))\n"
+        "print(len(told), found.identity)"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    said = [process.communicate()[0].split() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert sorted(told for told, _ in said) == ["0", "0", "1"]
+    assert len({identity for _, identity in said}) == 1
+    assert not left.exists()
+
+
+def test_a_disk_without_room_is_said_before_it_is_written_to(archive, small_disk):
+    with pytest.raises(OSError, match=r"No space left on device: .*image\.npy"):
+        write_images(small_disk("40k") / "image.npy", iter([np.zeros((3, 64, 64), np.uint8)]), 10)
+    cache = small_disk("40k")
+    for i in range(4):
+        Image.fromarray(np.zeros((128, 128, 3), np.uint8)).save(archive / f"val/images/{i}.png")
+    with pytest.raises(OSError, match="No space left on device"):
+        open_split(archive, "val", cache=cache)
+    assert [p.suffix for p in cache.iterdir()] == [".lock"]
 
 
 def test_the_packed_form_may_lie_elsewhere(archive, tmp_path):
     open_split(archive, "train", cache=tmp_path / "cache")
     assert not (archive / ".packed").exists()
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert len([p for p in (tmp_path / "cache").iterdir() if p.is_dir()]) == 1
 
 
 def test_image_pairs(tmp_path):

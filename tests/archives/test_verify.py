@@ -1,4 +1,5 @@
 import hashlib
+import re
 import shutil
 import struct
 import zlib
@@ -8,6 +9,7 @@ from PIL import Image
 
 from mmcl.archives import verify
 from mmcl.archives.generate import Recipe, generate
+from mmcl.archives.verify import style_law
 from mmcl.errors import UserError
 
 
@@ -29,7 +31,26 @@ def test_a_whole_archive_has_no_fault(archive):
     # As the published one is: without manifest and sums.
     (archive / "manifest.json").unlink()
     (archive / "train/SHA256SUMS").unlink()
-    assert verify(archive) == ({"train": 12, "val": 4}, [])
+    counts, faults = verify(archive)
+    assert counts == {"train": 12, "val": 4}
+    # Nothing says any more that it was made without.
+    (fault,) = faults
+    assert fault.startswith(f"{archive}/test: missing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("image_text", "object color .* object xpos"), ("image_pairs", "background color .* object zpos")],
+)
+@pytest.mark.parametrize("causal", [True, False])
+def test_which_variant_an_archive_is(tmp_path, kind, names, causal):
+    recipe = Recipe(kind=kind, causal=causal, pairs={"train": 40}, size=12, samples=1)
+    assert generate(tmp_path / "set", recipe, processes=1)
+    law = style_law(tmp_path / "set")
+    assert re.match(names.replace(".*", "depends on" if causal else "does not depend on"), law)
+    (tmp_path / "set/train/latents_text.csv").unlink(missing_ok=True)
+    (tmp_path / "set/train/latents_image2.csv").unlink(missing_ok=True)
+    assert style_law(tmp_path / "set") is None
 
 
 def change(path, old, new):
@@ -204,7 +225,9 @@ def test_the_commands(tmp_path, cli):
     result = cli("mmcl", "data", "generate", root, *small)
     assert (result.code, result.out.splitlines()[-1]) == (0, f"{root}: 3 train, 2 val pairs, 12 x 12")
     result = cli("mmcl", "data", "verify", root)
-    assert (result.code, result.out) == (0, f"{root}: whole; 3 train, 2 val pairs\n")
+    whole, law = result.out.splitlines()
+    assert (result.code, whole) == (0, f"{root}: whole; 3 train, 2 val pairs")
+    assert law.startswith("object color depends on object xpos: 1.00 of the rows")
     (tmp_path / "set/train/images/1.png").unlink()
     result = cli("mmcl", "data", "verify", root)
     assert result.code == 1
