@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
-from tests.data.own import record, write_pairs, write_table
+from tests.data.own import picture, record, write_pairs, write_table
+from tests.wandb_reader import read_all
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,29 @@ def test_two_hundred_pairs_without_factors(tmp_path):
     assert "own/pairs.csv: its split" in other.stderr
     assert "is not the one that this run was trained with" in other.stderr
     assert "Traceback" not in other.stderr
+
+
+def test_a_folder_of_two_images_whose_pictures_reach_wandb(tmp_path):
+    for view in ("left", "right"):
+        (tmp_path / "own" / view).mkdir(parents=True)
+        for i in range(200):
+            picture(i).save(tmp_path / "own" / view / f"{i}.png")
+    here = ("data.train=own", "data.images=[left,right]", "data.texts=[]", "evaluation.pictures=32", "data.held_out=0.2",
+            "evaluation.n_test=32")
+    logged = ("logger=[csv,wandb]", "logger.wandb.offline=true")
+    done = call(tmp_path, "train.py", *(word for word in QUICK if not word.startswith("data.")), "data.size=32",
+                *here, *logged)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("runs/pairs/quick/*")
+    rows = pd.read_csv(run / "results.csv").set_index(["evaluator", "representation", "metric"])
+    # The same image in both. Of 32 that are found with chance 5/32, half are found once in 50,000 times.
+    assert rows.value["retrieval", "left", "recall_at_5"] > 1 / 2
+    (read,) = read_all(run / "wandb")
+    (files,) = run.glob("wandb/offline-run-*/files")
+    drawn = sorted((run / "pictures").iterdir())
+    assert {path.stem for path in drawn} >= {"neighbours", "draws", "maps"}
+    for path in drawn:
+        assert (files / read.summary[f"pictures/{path.stem}/path"]).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(
