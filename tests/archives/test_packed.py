@@ -87,9 +87,9 @@ def test_of_processes_that_start_together_one_decodes_and_the_others_wait(archiv
 
 
 def test_a_disk_without_room_is_said_before_it_is_written_to(archive, small_disk):
-    with pytest.raises(OSError, match=r"No space left on device: .*image\.npy"):
-        write_images(small_disk("40k") / "image.npy", iter([np.zeros((3, 64, 64), np.uint8)]), 10)
     cache = small_disk("40k")
+    with pytest.raises(OSError, match=r"No space left on device: .*image\.npy"):
+        write_images(cache / "image.npy", iter([np.zeros((3, 64, 64), np.uint8)]), 10)
     for i in range(4):
         Image.fromarray(np.zeros((128, 128, 3), np.uint8)).save(archive / f"val/images/{i}.png")
     with pytest.raises(OSError, match="No space left on device"):
