@@ -413,6 +413,8 @@ def _verify(arguments: argparse.Namespace) -> None:
         counts, faults = verify(arguments.folder, lambda what: status.update(f"reading {what}"))
     for fault in faults[:20]:
         print(fault, file=sys.stderr)
+    if law := style_law(arguments.folder):
+        print(f"{arguments.folder}: {law}")
     if faults:
         fail(
             f"{arguments.folder}: {len(faults)} fault(s){', the first 20 above' if len(faults) > 20 else ''}"
@@ -420,8 +422,6 @@ def _verify(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.folder}: whole; " + ", ".join(f"{n} {split}" for split, n in counts.items()) + " pairs"
     )
-    if law := style_law(arguments.folder):
-        print(law)
 
 
 def _sheet(arguments: argparse.Namespace) -> None:

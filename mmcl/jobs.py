@@ -39,7 +39,7 @@ def train_job(composed: DictConfig) -> None:
     from mmcl import experiment
     from mmcl.config.schema import validate_train
     from mmcl.records.lock import LockedError
-    from mmcl.training.processes import join
+    from mmcl.training.processes import abandon, join
     from mmcl.training.stop import requeue, requeue_handler
 
     hydra = HydraConfig.get()
@@ -68,7 +68,11 @@ def train_job(composed: DictConfig) -> None:
         # Process 0 says it for all. An exit code of another one would end it before it has closed its records.
         if processes.rank == 0:
             fail(f"{shown}: {stopped}; the same command goes on from there", 128 + stopped.signal)
+    except KeyboardInterrupt:
+        abandon()
+        raise
     except Exception as error:
+        abandon()
         message = describe(error)
         if processes.rank:
             message = f"process {processes.rank}: {message}"

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl.archives.pixels import Tell, filled, quiet
+from mmcl.archives.pixels import Tell, filled, quiet, reserved_array
 from mmcl.errors import UserError
-from mmcl.records.files import reserved_array, write_json
+from mmcl.records.files import write_json
 
 THERE = ".there"
 """After a series' name: the array that says which of its steps there are."""

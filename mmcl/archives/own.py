@@ -53,7 +53,7 @@ def open_images(
 ) -> dict[str, Images]:
     """The images of ``rows``, from their packed form, which is made where there is none of these files.
 
-    Several processes may ask at once: each that finds nothing makes it, and one of them stays.
+    Several processes may ask at once: one makes it, and the others wait.
 
     Args:
         source: what the rows were read from: a file, or a folder.

@@ -28,6 +28,8 @@ from mmcl.records.files import read_csv
 
 FOLDER = ".packed"
 ABOUT = "about.json"
+IDENTITY = b"1\n"
+"""What is hashed before a split's sums. Part of what finished runs know their pairs by, unlike ``VERSION``."""
 VERSION = 2
 """Of what is written below; another one is made anew."""
 
@@ -143,36 +145,41 @@ def _fingerprint(layout: Layout) -> str:
     return found.hexdigest()
 
 
-def _identity(layout: Layout) -> str:
-    """A hash of the sums of all files, whether they are listed (and believed) or computed here."""
-    text = layout.sums.read_bytes() if layout.sums.exists() else sums(layout).encode()
-    return hashlib.sha256(b"1\n" + text).hexdigest()
+def _identity(layout: Layout, images: Mapping[Path, str]) -> str:
+    """A hash of the sums of all files: those that are listed, or computed, the ``images``' when they were read."""
+    text = layout.sums.read_bytes() if layout.sums.exists() else sums(layout, images).encode()
+    return hashlib.sha256(IDENTITY + text).hexdigest()
 
 
 def _pack(layout: Layout, folder: Path, tell: Tell) -> None:
     """Decode all images into ``folder``."""
+    found: dict[Path, str] = {}
+    done, total = 0, layout.pairs * len(layout.kind.folders)
+    for view in layout.kind.folders:
+        paths = [layout.image(view, index) for index in range(layout.pairs)]
+        images = _decoded(paths, found)
+        write_images(folder / f"{view}.npy", images, layout.pairs, further(tell, done, total))
+        done += layout.pairs
     about = {
         "version": VERSION,
         "folder": str(layout.folder),
         "pairs": layout.pairs,
-        "identity": _identity(layout),
+        "identity": _identity(layout, found),
     }
-    done, total = 0, layout.pairs * len(layout.kind.folders)
-    for view in layout.kind.folders:
-        paths = [layout.image(view, index) for index in range(layout.pairs)]
-        write_images(folder / f"{view}.npy", _decoded(paths), layout.pairs, further(tell, done, total))
-        done += layout.pairs
     (folder / ABOUT).write_text(json.dumps(about))
 
 
-def _decoded(paths: Sequence[Path]) -> Iterator[np.ndarray]:
-    """The images, each ``(3, height, width)``, uint8, of one size."""
+def _decoded(paths: Sequence[Path], found: dict[Path, str]) -> Iterator[np.ndarray]:
+    """The images, each ``(3, height, width)``, uint8, of one size. Their files' sums are written into ``found``."""
     shape = None
     for path in paths:
         try:
-            image = decode(path)
-        except ImageError as error:
-            raise UserError(f"{path}: {error}; mmcl data verify says what else is") from None
+            data = path.read_bytes()
+            image = decode(data)
+        except (FileNotFoundError, ImageError) as error:
+            fault = "missing" if isinstance(error, FileNotFoundError) else error
+            raise UserError(f"{path}: {fault}; mmcl data verify says what else is") from None
+        found[path] = hashlib.sha256(data).hexdigest()
         shape = shape or image.shape
         if image.shape != shape:
             (_, h, w), (_, height, width) = image.shape, shape

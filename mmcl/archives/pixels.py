@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import hashlib
 import io
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mmcl.errors import UserError
-from mmcl.records.files import reserved_array, umask
+from mmcl.records.files import umask
 from mmcl.records.lock import waiting
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -26,6 +29,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 UNFINISHED = ".packing-"
 """What the names of folders begin with that are being filled."""
+
+ABANDONED_S = 86400
+"""A folder that nobody has written to for so long is one that its process was killed over."""
 
 ELSEWHERE = "keep it elsewhere: data.cache=FOLDER"
 
@@ -76,6 +82,27 @@ def decode(source: Path | bytes, size: int | None = None) -> np.ndarray:
         raise ImageError(f"broken ({error})") from None
 
 
+def reserved_array(path: Path, dtype: np.typing.DTypeLike, shape: tuple[int, ...]) -> np.memmap:
+    """A new ``.npy`` file, mapped to be written into, whose room on the disk is taken at once where that can be done.
+
+    Without that a full disk ends the process by SIGBUS, when it writes into a hole of the mapped file.
+
+    Raises:
+        OSError: naming ``path``: no room for it. The file is gone again.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
+            return array
+        path.unlink(missing_ok=True)
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+    return array
+
+
 def write_images(path: Path, images: Iterable[np.ndarray], n: int, tell: Tell = quiet) -> None:
     """Write ``n`` >= 1 images of one shape, one after another, as an ``.npy`` file ``(n, *shape)`` of uint8."""
     array = None
@@ -99,11 +126,8 @@ def filled(target: Path, remedy: str = ELSEWHERE) -> Iterator[Path]:
     Raises:
         UserError: the place may not be written to, with the ``remedy``.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with _writable(target.parent, remedy):
         beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{UNFINISHED}{target.name}-"))
-    except PermissionError:
-        raise _refused(target.parent, remedy) from None
     try:
         yield beside
         beside.chmod(0o777 & ~umask())  # a temporary folder is its maker's alone
@@ -116,8 +140,16 @@ def filled(target: Path, remedy: str = ELSEWHERE) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _refused(place: Path, remedy: str) -> UserError:
-    return UserError(f"{place}: may not be written to; {remedy}")
+@contextlib.contextmanager
+def _writable(place: Path, remedy: str) -> Iterator[None]:
+    """Make the folder ``place``; if that, or what the block writes there, is not allowed, ``UserError``."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise UserError(f"{place}: may not be written to; {remedy}") from None
 
 
 def cached_name(name: str, source: Path, cache: Path | None) -> str:
@@ -145,17 +177,16 @@ def made_once(target: Path, name: str, make: Callable[[Path], None]) -> None:
         return
     beside = target.parent
     with contextlib.ExitStack() as held:
-        try:
-            beside.mkdir(parents=True, exist_ok=True)
+        with _writable(beside, ELSEWHERE):
             held.enter_context(waiting(beside / f".{name}.lock"))
-        except PermissionError:
-            raise _refused(beside, ELSEWHERE) from None
         if target.is_dir():
             return
-        for left in beside.glob(f"{UNFINISHED}{name}-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for left in beside.glob(f"{UNFINISHED}{glob.escape(name)}-*"):
+            # (Not every file system's lock is one among several machines.)
+            if left.stat().st_mtime < time.time() - ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
         with filled(target) as folder:
             make(folder)
-        for old in beside.glob(f"{name}-*"):
+        for old in beside.glob(f"{glob.escape(name)}-*"):
             if old != target:
                 shutil.rmtree(old, ignore_errors=True)

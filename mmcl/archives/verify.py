@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from PIL import Image
 
@@ -54,9 +55,12 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def sums(layout: Layout) -> str:
-    """The text of ``SHA256SUMS``: a line for each file, as ``sha256sum -c`` reads them."""
-    return "".join(f"{digest(path)}  {path.relative_to(layout.folder).as_posix()}\n" for path in layout.files)
+def sums(layout: Layout, known: Mapping[Path, str] = MappingProxyType({})) -> str:
+    """The text of ``SHA256SUMS``: a line for each file, as ``sha256sum -c`` reads them; some are ``known``."""
+    return "".join(
+        f"{known.get(path) or digest(path)}  {path.relative_to(layout.folder).as_posix()}\n"
+        for path in layout.files
+    )
 
 
 def verify(
@@ -122,36 +126,38 @@ STYLES = {
     Kind.image_text: ("object_color", "object_xpos", 1.0),
     Kind.image_pairs: ("background_color", "object_zpos", 3.0),
 }
-"""Of each kind: the colour that may depend on a position, the position, and how many thirds it has a unit."""
+"""Of each kind: the colour that may depend on a position, the position, and the thirds in a unit of it."""
 
 
 def style_law(root: Path) -> str | None:
     """Whether style depends on content in the archive in ``root``: Multimodal3DIdent was made in two variants (Figures
     3 and 11 of Daunhawer et al., 2023), and its files do not say of which they are.
 
-    Where it does, the hue lies in the third of [0, 1] that belongs to the position. ``None``: there is no table to tell
-    by.
+    Where it does, the hue lies in the third of [0, 1] that belongs to the position: in all rows of a split, where a
+    third of them would by chance. ``None``: there is no table to tell by.
     """
-    held, rows = 0, 0
+    said = {}
     for split in SPLITS:
         kind = kind_of(root / split)
         if kind is None:
             continue
         hue, position, thirds = STYLES[kind]
-        view = kind.views[0]
-        for row in _rows(root / split, view, kind, []):
+        held = []
+        for row in _rows(root / split, kind.views[0], kind, []):
             try:
-                held += int(3 * float(row[hue])) == int(thirds * float(row[position]))
-            except (KeyError, TypeError, ValueError):
+                held.append(int(3 * float(row[hue])) == int(thirds * float(row[position])))
+            except (KeyError, TypeError, ValueError, OverflowError):
                 return None
-            rows += 1
-    if not rows:
-        return None
-    hue, position = (name.replace("_", " ") for name in (hue, position))
-    share = f"{held / rows:.2f} of the rows are in the third that belongs to it"
-    if held > 0.99 * rows:  # not all: a hue at a border may have been rounded when it was written
-        return f"{hue} depends on {position}: {share}"
-    return f"{hue} does not depend on {position}: {share} (0.33 if independent)"
+        if not held:
+            return None
+        share = sum(held) / len(held)
+        # Not all of them: a hue at a border may have been rounded when it was written.
+        verb = "depends" if share > 0.99 else "may depend" if share > 0.5 else "does not depend"
+        name, cause = hue.replace("_", " "), position.replace("_", " ")
+        said[split] = (
+            f"{name} {verb} on {cause}: {share:.2f} of the rows of {split} are in its third, by chance 0.33"
+        )
+    return "; ".join(said.values()) or None
 
 
 def _text_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -40,9 +41,9 @@ class OtherFactors(Predictor):
     Predictor: scikit-learn's random forest of ``trees`` >= 1 (one for each component), as factors are of both kinds;
     the least number of samples in a leaf is chosen of :data:`LEAVES` by the samples that each tree has not seen, so
     that a factor of which nothing is told scores as the constant does, but for some hundredths. For a continuous
-    target a class is replaced by the mean of its targets in other folds. It is an estimate from ``n_fit`` samples, as a
-    rule a little below what there is to know. ``n_fit``, ``n_test``: >= 2. Raises ``ValueError`` naming a bad field.
-    Not in the papers.
+    target a class is replaced by the mean of its targets in other folds; for a class it is taken as a number. It is an
+    estimate from ``n_fit`` samples, as a rule a little below what there is to know. ``n_fit``, ``n_test``: >= 2. Raises
+    ``ValueError`` naming a bad field. Not in the papers.
     """
 
     trees: int = 100
@@ -98,7 +99,7 @@ class OtherFactors(Predictor):
         target = y.numpy()
         if y.is_floating_point():
             x_fit, x_test = _means_for_classes(x_fit, target, x_test, classes)
-        forests = []
+        best, predicted = -math.inf, y[:1].expand(len(x_test))
         for leaf in LEAVES:
             about = {"min_samples_leaf": leaf, "oob_score": True, "random_state": 0}
             if y.is_floating_point():
@@ -108,9 +109,11 @@ class OtherFactors(Predictor):
             with warnings.catch_warnings():
                 # Of few trees, one sample or another is in all.
                 warnings.filterwarnings("ignore", message="Some inputs do not have OOB scores")
-                forests.append(forest.fit(x_fit, target))
-        best = max(forests, key=lambda forest: forest.oob_score_)
-        return torch.as_tensor(best.predict(x_test)).to(y)
+                forest.fit(x_fit, target)
+            # One at a time: of many classes a forest takes much memory.
+            if forest.oob_score_ > best:
+                best, predicted = forest.oob_score_, torch.as_tensor(forest.predict(x_test)).to(y)
+        return predicted
 
 
 def _means_for_classes(

@@ -10,10 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import numpy as np
+from typing import Any
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -38,27 +35,6 @@ def write_bytes(path: Path, data: bytes) -> None:
         if isinstance(error, OSError) and error.errno is not None:
             raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
-
-
-def reserved_array(path: Path, dtype: np.typing.DTypeLike, shape: tuple[int, ...]) -> np.memmap:
-    """A new ``.npy`` file, mapped to be written into, whose room on the disk is taken at once.
-
-    Without that a full disk ends the process by SIGBUS, when it writes into a hole of the mapped file.
-
-    Raises:
-        OSError: naming ``path``: no room for it. The file is gone again.
-    """
-    import numpy as np
-
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # not on macOS
-        try:
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        except OSError as error:
-            path.unlink()
-            raise type(error)(error.errno, error.strerror, str(path)) from None
-    return array
 
 
 def replace(temporary: Path, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +34,13 @@ def locked(run_dir: Path) -> Iterator[None]:
 def waiting(path: Path) -> Iterator[None]:
     """Hold the file ``path``, made for nothing else, while the block runs; wait for whoever holds it.
 
-    It stays when it is let go: were it deleted, two processes could hold two files of one name.
+    It stays when it is let go: were it deleted, two processes could hold two files of one name. On a file system
+    without locks nobody is waited for.
     """
-    with path.open("w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with path.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK):
+                raise
         yield

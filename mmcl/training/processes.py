@@ -137,10 +137,13 @@ def join(accelerator: str = "auto") -> Processes:
     return Processes(rank, ranks)
 
 
+def abandon() -> None:
+    """After a failure: end without leaving the group, which waits for operations that the others may never join."""
+    atexit.unregister(_leave)
+
+
 def _leave() -> None:
-    """End the group's threads while Python still stands: one that it ends at its own end may abort the process."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """End the group's threads while Python still stands: one that Python's own end meets may abort the process."""
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -225,9 +225,9 @@ def test_the_commands(tmp_path, cli):
     result = cli("mmcl", "data", "generate", root, *small)
     assert (result.code, result.out.splitlines()[-1]) == (0, f"{root}: 3 train, 2 val pairs, 12 x 12")
     result = cli("mmcl", "data", "verify", root)
-    whole, law = result.out.splitlines()
+    law, whole = result.out.splitlines()
     assert (result.code, whole) == (0, f"{root}: whole; 3 train, 2 val pairs")
-    assert law.startswith("object color depends on object xpos: 1.00 of the rows")
+    assert law.startswith(f"{root}: object color depends on object xpos: 1.00 of the rows of train")
     (tmp_path / "set/train/images/1.png").unlink()
     result = cli("mmcl", "data", "verify", root)
     assert result.code == 1

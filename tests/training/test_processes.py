@@ -70,5 +70,16 @@ def test_the_group_is_left_before_python_ends():
     watch = "atexit.register(lambda: dist.is_initialized() and os._exit(7)); "
     code = "import atexit; from torch import distributed as dist; from mmcl.training.processes import join; "
     assert launch(2, python(code + watch + "assert join('cpu').tell(rank) == 0")) == 0
-    unlike = "join('cpu'); import mmcl.training.processes as p; atexit.unregister(p._leave)"
+    unlike = "join('cpu'); from mmcl.training.processes import abandon; abandon()"
     assert launch(2, python(code + watch + unlike)) == 7
+
+
+def test_one_that_has_failed_does_not_wait_for_what_the_others_never_join():
+    code = (
+        "import torch; from torch import distributed as dist; from mmcl.training.processes import abandon, join; "
+        "join('cpu'); rank or dist.all_reduce(torch.ones(1), async_op=True); rank and time.sleep(60); abandon(); "
+        "sys.exit(3)"
+    )
+    began = time.monotonic()
+    assert launch(2, python(code)) == 3
+    assert time.monotonic() - began < 50

@@ -50,7 +50,7 @@ class MapTokens(nn.Module):
 @dataclass(frozen=True)
 class ConvNet:
     """3 x 3 convolutions with a normalisation and ReLU, each but the last followed by 2 x 2 max pooling: for images of
-    8 to 64 pixels, tokens of a map of 1/2^(n-1) of their sides; with a stride s of 1/(s 2^(n-2)).
+    8 to 64 pixels, tokens of a map of 1/2^(n-1) of their sides; with a stride s > 1 of 1/(s 2^(n-2)), for n > 1.
 
     Args:
         channels: of each convolution.
@@ -79,7 +79,8 @@ class ConvNet:
         last = len(self.channels) - 1
         least = self.stride * 2 ** max(0, last - strided)
         side = min(sample.shape[2:])
-        require(side >= least, "channels", list(self.channels), f"fewer for images of {side} pixels")
+        remedy = f"fewer{', or stride smaller,' if strided else ''} for images of {side} pixels"
+        require(side >= least, "channels", list(self.channels), remedy)
         layers: list[nn.Module] = [Pixels(sample)]
         for place, (n_in, n_out) in enumerate(pairwise([sample.shape[1], *self.channels])):
             stem = strided and place == 0
