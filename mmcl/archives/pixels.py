@@ -92,15 +92,23 @@ def reserved_array(path: Path, dtype: np.typing.DTypeLike, shape: tuple[int, ...
     """
     try:
         array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # not on macOS
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        _reserve(path)
     except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that cannot
-            return array
         path.unlink(missing_ok=True)
         raise type(error)(error.errno, error.strerror, str(path)) from None
     return array
+
+
+def _reserve(path: Path) -> None:
+    """Take the room on the disk that the file's size says, where system and file system can."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
 
 
 def write_images(path: Path, images: Iterable[np.ndarray], n: int, tell: Tell = quiet) -> None:

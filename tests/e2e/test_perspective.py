@@ -58,7 +58,7 @@ def test_drifters_find_their_flows(tmp_path):
 
 
 def test_a_finite_random_field_is_learned_and_held_against_the_exact_law(tmp_path):
-    """With a tenth of the steps the conditional means are better than none by far."""
+    """With a fifth of the steps the conditional means are better than none by far."""
     _, rows, _ = run(tmp_path, "experiment=perspective/random_field", "trainer.max_steps=600")
     found = rows.set_index(["representation", "metric"])
     for name in ("v>u", "u>v"):
