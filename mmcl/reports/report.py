@@ -65,8 +65,8 @@ def make_report(name: str, folder: Path, *, allow_missing: bool = False, allow_n
     spec = read_spec(path)
     inputs = read_inputs(folder, spec.figure.curve)
     grid = make_grid(inputs, spec, allow_missing=allow_missing, allow_nan=allow_nan)
-    # What is derived comes from other runs too.
-    keys = grid.run_keys if spec.derive == "none" else list(inputs.results.run_key)
+    # An estimate of content's size comes from other runs too.
+    keys = list(inputs.results.run_key) if spec.derive == "content_size" else grid.run_keys
     used = inputs.runs[inputs.runs.run_key.isin(keys)].sort_values("run_key")
     commits = sorted({commit for key in used.run_key for commit in inputs.commits[key]})
     dirty = bool("dirty" in used and used.dirty.eq("true").any())

@@ -17,6 +17,7 @@ from mmcl.records.keys import decides, owner
 from mmcl.reports.collect import CURVE_COLUMNS, FACTS
 from mmcl.reports.configs import canonical_of, train_command
 from mmcl.reports.content_size import content_size_scores
+from mmcl.reports.decomposition import decomposition_scores
 from mmcl.reports.roles import role_of
 from mmcl.reports.spec import Spec, near
 
@@ -145,6 +146,8 @@ def joined(inputs: Inputs, spec: Spec) -> pd.DataFrame:
     if spec.derive == "content_size":
         derived = content_size_scores(frame, inputs.runs, inputs.config_columns)
         frame = pd.concat([frame, derived], ignore_index=True)
+    if spec.derive == "decomposition":
+        frame = pd.concat([frame, decomposition_scores(frame)], ignore_index=True)
     if spec.aggregate == "role":
         frame = _average_by_role(frame)
     scored = [c for c in frame.columns if c not in (*NUMBERS, *SIZES)]

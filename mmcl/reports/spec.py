@@ -18,7 +18,7 @@ from mmcl.reports.configs import HASHES, canonical_of, load, text
 FOLDER = Path(__file__).resolve().parents[2] / "conf" / "report"
 
 AGGREGATES = ("none", "role")
-DERIVED = ("none", "content_size")
+DERIVED = ("none", "content_size", "decomposition")
 STATISTICS = (
     "mean_std", "mean_interval", "mean", "median", "median_range", "min", "max", "rank_correlation",
 )  # fmt: skip
