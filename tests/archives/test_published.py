@@ -297,6 +297,71 @@ def test_a_file_of_another_form_is_told(tmp_path, fault, said):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "task", "said"),
+    [
+        ("y_icd9", None, "7", "has no 'y_icd9'; it has ep_tdata"),
+        ("ep_tdata", np.zeros((40, 24, 11)), "7", r"ep_tdata: has shape \(40, 24, 11\).*\(any, 24, 12\)"),
+        (
+            "y_icd9",
+            np.full((40, 20), np.nan),
+            "7",
+            r"y_icd9, group 7: row 0 .from 0. is nan; must be a number",
+        ),
+        ("adm_labels_all", np.full((40, 6), np.nan), "mortality", "adm_labels_all: row 0 .from 0. is nan"),
+    ],
+)
+def test_a_table_of_stays_of_another_form_is_told(tmp_path, key, value, task, said):
+    table = sets.mimic_table()
+    del table[key]
+    path = sets.write_pickle(tmp_path / "im.pk", table if value is None else table | {key: value})
+    with pytest.raises(UserError, match=said):
+        read_set("mimic", path, Options(pickle=True, task=task))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("contact", None, r"has no 'contact'; it has action"),
+        ("image", np.zeros((10, 8, 9, 3), np.uint8), r"image: has shape \(10, 8, 9, 3\).*\(10, 8, 8, 3\)"),
+        ("ee_forces_continuous", np.zeros((10, 50, 5)), r"has shape \(10, 50, 5\)"),
+        ("contact", np.full((10, 50), np.nan), "contact: row 0 .from 0. is nan; must be a number"),
+    ],
+)
+def test_a_trajectory_of_another_form_is_told(tmp_path, key, value, said):
+    folder = sets.write_touch(tmp_path / "vt")
+    with h5py.File(folder / "push_3_1_1000.h5", "a") as file:
+        del file[key]
+        if value is not None:
+            file[key] = value
+    with pytest.raises(UserError, match=rf"push_3_1_1000\.h5.*{said}"):
+        arrays(read_set("vision_touch", folder, Options()))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("genres", None, "has no 'genres'; it has features, vgg_features"),
+        ("genres", np.zeros((9, 20)), r"genres: has shape \(9, 20\).*\(9, 23\)"),
+        ("genres", np.full((9, 23), np.nan), "genres: row 0 .from 0. is nan; must be a number"),
+        ("features", np.zeros((8, 300)), r"features: has shape \(8, 300\).*\(9, 300\)"),
+    ],
+)
+def test_a_file_of_films_of_another_form_is_told(tmp_path, key, value, said):
+    path = tmp_path / "multimodal_imdb.hdf5"
+    table = {
+        "features": np.zeros((9, 300)),
+        "vgg_features": np.zeros((9, 4096)),
+        "genres": np.zeros((9, 23)),
+    }
+    with h5py.File(path, "w") as file:
+        for name, array in {**table, key: value}.items():
+            if array is not None:
+                file[name] = array
+    with pytest.raises(UserError, match=said):
+        read_set("mm_imdb", path, Options())
+
+
+@pytest.mark.parametrize(
     "content", [b"", b"PK\x03\x04", b"\x80\x04\x95", pickle.dumps({"train": np.zeros(9)})[:-20]]
 )
 def test_a_damaged_pickle_is_told(tmp_path, content):

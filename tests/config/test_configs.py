@@ -1,6 +1,7 @@
 """Every YAML that ships composes, validates, and says all its keys."""
 
 import dataclasses
+import math
 
 import pytest
 from omegaconf import OmegaConf
@@ -8,6 +9,7 @@ from omegaconf import OmegaConf
 from mmcl.config.compose import CONF, compose_one
 from mmcl.config.schema import MANY, OPTIONAL, SINGLE, validate_train
 from mmcl.config.targets import resolve_target
+from mmcl.errors import UserError
 from mmcl.records.keys import run_key
 
 
@@ -36,6 +38,8 @@ def beside(choice):
         return ("encoder=multimodal", "encoder.head.shared=false")
     if choice.startswith("method="):
         return ("experiment=comm/trifeature",)
+    if choice.startswith("experiment=multibench/tuned/"):
+        return ("start_from=runs/multibench/some/0123456789",)
     return DRAWS if choice.startswith("loss=") else ()
 
 
@@ -49,7 +53,7 @@ def test_every_choice_composes_and_validates(choice):
 
 @pytest.mark.parametrize("experiment", [choice for group, choice in CHOICES if group == "experiment"])
 def test_an_experiment_takes_other_evaluators_than_its_own(experiment):
-    config = validate_train(compose_one("train", [experiment, "evaluator=[linear]"]))
+    config = validate_train(compose_one("train", [experiment, *beside(experiment), "evaluator=[linear]"]))
     assert list(config.evaluator) == ["linear"]
 
 
@@ -161,3 +165,45 @@ def test_numerical_paper_is_table_2a():
         config["data"]["modality_specific_sizes"],
     )
     assert sizes == (5, 5, [5, 5])
+
+
+# Dufumier et al. (2025): modalities -> (width, learning rate, steps in batches of 64); 100 epochs, of MM-IMDb 70.
+PUBLISHED = {
+    "mosi": (40, 1e-3, 2_100),
+    "ur_funny": (40, 1e-3, 16_600),
+    "mustard": (40, 1e-3, 700),
+    "mimic": (512, 1e-3, 45_400),
+    "vision_touch": (128, 1e-3, 183_800),
+    "vision_touch_contact": (512, 1e-4, 183_800),
+    "mm_imdb": (768, 1e-4, 17_010),
+    "hateful_memes": (768, 1e-4, 12_000),
+}
+WARM = {"mm_imdb": 10 / 70, "hateful_memes": 10 / 100}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_presets_of_published_sets_have_the_published_values(name):
+    width, rate, steps = PUBLISHED[name]
+    found = validate_train(compose_one("train", [f"experiment=multibench/{name}"]))
+    optimizer = found.optimizer
+    assert (found.run.batch_size, found.trainer.max_steps) == (64, pytest.approx(steps, rel=0.003))
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.decoupled) == (rate, 1e-2, True)
+    assert (found.encoder.encoding_size, found.encoder.head.widths) == (width, [512, 512, 256])
+    assert found.loss.temperature == 0.1
+    # Constant, or a warm-up to the whole rate and a cosine from there on.
+    shares = [optimizer.schedule.factor(round(t * steps), steps) for t in (0.0, 0.05, 0.5, 0.9)]
+    warm = WARM.get(name)
+    if warm is None:
+        assert shares == [1.0] * 4
+    else:
+        cosine = [0.5 * (1 + math.cos(math.pi * (t - warm) / (1 - warm))) for t in (0.5, 0.9)]
+        assert shares == pytest.approx([0.0, 0.05 / warm, *cosine], abs=2e-3)
+        assert optimizer.schedule.factor(round(warm * steps), steps) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mosi", "ur_funny", "mustard", "mimic", "mm_imdb", "vision_touch"])
+def test_fine_tuning_must_be_told_what_it_begins_with(name):
+    with pytest.raises(
+        UserError, match=f"start_from='runs/multibench/{name}/KEY': must be a run's own folder"
+    ):
+        validate_train(compose_one("train", [f"experiment=multibench/tuned/{name}"]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmcl.archives.arrays import THERE
 from mmcl.archives.pickles import load_pickle
-from mmcl.archives.published.common import Options, Split, entry, part, shaped
+from mmcl.archives.published.common import Options, Split, entry, finite, part, shaped
 from mmcl.errors import UserError
 
 SPLITS = {"train": "train", "valid": "validation", "test": "test"}
@@ -36,10 +36,7 @@ def affect(source: Path, options: Options, *, score: bool) -> dict[str, Split]:
         labels = entry(table, "labels", place)
         if labels.ndim < 1 or len(labels) != n or labels.size != n or labels.dtype.kind not in "biuf":
             raise UserError(f"{place}, labels: has shape {labels.shape}, {labels.dtype}; must be {n} numbers")
-        labels = labels.reshape(n)
-        if not np.isfinite(labels).all():
-            row = int(np.flatnonzero(~np.isfinite(labels))[0])
-            raise UserError(f"{place}, labels: row {row} (from 0) is {labels[row]}; must be a number")
+        labels = finite(labels.reshape(n), f"{place}, labels")
         said = (text != 0).any(axis=2)
         kept = said.any(axis=1)
         if not kept.any():

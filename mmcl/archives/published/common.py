@@ -91,6 +91,15 @@ def shaped(array: np.ndarray, shape: Sequence[int | None], place: str) -> np.nda
     return array
 
 
+def finite(labels: np.ndarray, place: str) -> np.ndarray:
+    """``labels``, if each is a number: whether NaN is above 0 is no class."""
+    bad = np.argwhere(~np.isfinite(labels))
+    if len(bad):
+        at = tuple(bad[0].tolist())
+        raise UserError(f"{place}: row {at[0]} (from 0) is {labels[at]}; must be a number")
+    return labels
+
+
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from mmcl.archives.arrays import THERE
-from mmcl.archives.published.common import Options, Split, entry, open_numpy, read_hdf5, read_json, shaped
+from mmcl.archives.published.common import (
+    Options,
+    Split,
+    entry,
+    finite,
+    open_numpy,
+    read_hdf5,
+    read_json,
+    shaped,
+)
 from mmcl.errors import UserError
 
 GENRES = (
@@ -39,7 +48,7 @@ def mm_imdb(source: Path, options: Options) -> dict[str, Split]:
     n = len(table["genres"])
     text = shaped(table["features"], (n, 300), f"{source}, features")
     image = shaped(table["vgg_features"], (n, 4096), f"{source}, vgg_features")
-    genres = shaped(table["genres"], (n, len(GENRES)), f"{source}, genres")
+    genres = finite(shaped(table["genres"], (n, len(GENRES)), f"{source}, genres"), f"{source}, genres")
     # In the file's order: 15,552 for training, 2,608 for validation.
     ends = [round(n * share) for share in (15_552 / 25_959, 18_160 / 25_959)]
     rows = {"train": slice(ends[0]), "validation": slice(*ends), "test": slice(ends[1], None)}

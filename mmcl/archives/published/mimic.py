@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmcl.archives.pickles import load_pickle
-from mmcl.archives.published.common import Options, Split, entry, shaped
+from mmcl.archives.published.common import Options, Split, entry, finite, shaped
 from mmcl.checks import require
 from mmcl.errors import UserError
 
@@ -48,11 +48,12 @@ def mimic(source: Path, options: Options) -> dict[str, Split]:
 def _mimic_label(table: Any, place: str, n: int, task: str) -> np.ndarray:
     if task == "mortality":
         # Death within 1, 2, 3 days, a week, a year, as the first of columns 1 to 5 that is set; 0: none.
-        ends = shaped(entry(table, "adm_labels_all", place), (n, 6), f"{place}, adm_labels_all")[:, 1:] > 0
+        where = f"{place}, adm_labels_all"
+        ends = finite(shaped(entry(table, "adm_labels_all", place), (n, 6), where), where)[:, 1:] > 0
         return np.where(ends.any(axis=1), ends.argmax(axis=1) + 1, 0).astype(np.int64)
     codes = shaped(entry(table, "y_icd9", place), (n, None), f"{place}, y_icd9")
     good = task.isdecimal() and int(task) < codes.shape[1]
     require(
         good, "task", task, f"mortality, or the number of a group of codes from 0 to {codes.shape[1] - 1}"
     )
-    return (codes[:, int(task)] > 0).astype(np.int64)
+    return (finite(codes[:, int(task)], f"{place}, y_icd9, group {task}") > 0).astype(np.int64)

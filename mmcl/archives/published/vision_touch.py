@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mmcl.archives.arrays import Blocks
-from mmcl.archives.published.common import Options, Split, pixels, read_hdf5, shaped
+from mmcl.archives.published.common import Options, Split, finite, pixels, read_hdf5, shaped
 from mmcl.errors import UserError
 
 TOUCH = ("image", "proprio", "ee_forces_continuous", "action", "contact")
@@ -118,4 +118,5 @@ def _touch(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path}: {shapes}; must be 2 steps or more of all, {FORCES} forces and 8 positions in each"
         )
+    finite(table["contact"], f"{path}, contact")
     return table
