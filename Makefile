@@ -13,7 +13,7 @@ SCALE ?= laptop
 LAUNCHER ?= local
 PAPER := $(if $(filter paper,$(SCALE)),paper/)
 ITEMS := table1 table4 figure5 figure6 figure5c_plain figure6_longer figure7a figure8 spectrum content_size content_size_style objectives views \
-	figure3 figure11 figure10a figure10a_longer figure10a_cooler figure10b comm_trifeature comm_fusion comm_bias comm_digits comm_images \
+	figure3 figure11 figure10a figure10a_longer figure10a_cooler figure10b comm_trifeature comm_bias comm_digits comm_images \
 	perspective_size perspective_batch perspective_samples perspective_optimiser perspective_losses perspective_digits perspective_drifters
 # Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
 SWEEPS_figure5 := figure5a figure5b figure5c
