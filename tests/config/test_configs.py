@@ -167,7 +167,7 @@ def test_numerical_paper_is_table_2a():
     assert sizes == (5, 5, [5, 5])
 
 
-# Dufumier et al. (2025): modalities -> (width, learning rate, steps in batches of 64); 100 epochs, of MM-IMDb 70.
+# Dufumier et al. (2025): set -> (width, learning rate, steps in batches of 64); 100 epochs, of MM-IMDb 70.
 PUBLISHED = {
     "mosi": (40, 1e-3, 2_100),
     "ur_funny": (40, 1e-3, 16_600),
