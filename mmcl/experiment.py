@@ -679,7 +679,7 @@ def _draw(config: Train, run_dir: Path, manifest: Manifest) -> None:
             _encode(module),
             vocabulary.words if vocabulary else (),
             similarity.value if similarity else "cosine",
-            float(getattr(module.objective, "temperature", getattr(config.loss, "temperature", 1.0))),
+            Projected(module).temperature,
             getattr(world, "shown", lambda view, x: None),
         )
 

@@ -2,7 +2,9 @@
 
 from mmcl.evaluators.base import INTERVENTIONS, Evaluator, Objective, Representations, Row
 from mmcl.evaluators.classifiers import LogisticRegression, MLPClassifier
+from mmcl.evaluators.conditional_moments import ConditionalMoments
 from mmcl.evaluators.directions import DirectionRidge
+from mmcl.evaluators.fine_tuned import FineTuned
 from mmcl.evaluators.gaussian_model import GaussianModel
 from mmcl.evaluators.generation import Generation
 from mmcl.evaluators.heldout_loss import HeldoutLoss
@@ -20,8 +22,10 @@ __all__ = [
     "INTERVENTIONS",
     "REFERENCES",
     "BatchLike",
+    "ConditionalMoments",
     "DirectionRidge",
     "Evaluator",
+    "FineTuned",
     "GaussianModel",
     "Generation",
     "HeldoutLoss",

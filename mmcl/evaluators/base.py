@@ -139,6 +139,21 @@ def check_spec(n_fit: int | None, n_test: int | None, interventions: Sequence[st
         require_choice("interventions", name, INTERVENTIONS)
 
 
+def check_temperature(temperature: float | None) -> None:
+    """Raise ``ValueError`` unless it is > 0, finite or ``None``."""
+    require(
+        temperature is None or 0 < temperature < math.inf,
+        "temperature",
+        temperature,
+        "> 0 and finite, or null",
+    )
+
+
+def temperature_of(temperature: float | None, objective: Objective | None) -> float:
+    """The given one, or ``None``: the ``temperature`` that the trained ``objective`` has; 1 where it has none."""
+    return float(getattr(objective, "temperature", 1.0)) if temperature is None else temperature
+
+
 class WithoutInterventions:
     """An evaluator of samples as they are, with no field for interventions."""
 

@@ -32,6 +32,21 @@ TOLERANCE = 1e-3
 """Largest error of the linear map that encodings are explained by, relative to them."""
 
 
+def gaussian_pair(test: Representations) -> tuple[str, str, GaussianPair]:
+    """The names of the two views, and their law.
+
+    Raises ``ValueError`` where it is not known to be Gaussian, or there are other than two views.
+    """
+    if test.covariance is None:
+        raise ValueError(
+            "the world's covariance is not known: this evaluator is of data=gaussian, random_field"
+        )
+    single = [name for name in test.z if "+" not in name]
+    require(len(single) == 2, "views", single, "two, as a Gaussian world's")
+    u, v = single
+    return u, v, GaussianPair(test.covariance, test.factors[u].shape[1])
+
+
 @dataclass(frozen=True)
 class GaussianModel(NothingFitted):
     """The law that linear encoders G u and H v stand for, exact, against the world's: of two Gaussian vectors u, v.
@@ -89,13 +104,7 @@ class GaussianModel(NothingFitted):
         Raises ``ValueError`` where the samples' covariance is not known, there are other than two views, or encodings
         are no linear map of their view.
         """
-        covariance = test.covariance
-        if covariance is None:
-            raise ValueError(
-                "the world's covariance is not known: this evaluator is of data=gaussian, random_field"
-            )
-        u, v = test.z
-        pair = GaussianPair(covariance, test.factors[u].shape[1])
+        u, v, pair = gaussian_pair(test)
         tilting, tilt_of = TILTINGS[self.similarity]
         maps = [self._linear(name, test.factors[name], test.z[name]) for name in (u, v)]
         ours = tilt_of(*maps)

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from mmcl.checks import require, require_choice
-from mmcl.evaluators.base import NothingFitted, Objective, Representations, Row, check_spec
+from mmcl.evaluators.base import (
+    NothingFitted,
+    Objective,
+    Representations,
+    Row,
+    check_spec,
+    check_temperature,
+    temperature_of,
+)
 from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, check_comparable, similarities
 
 
@@ -26,21 +34,44 @@ def atom_weights(queries: Tensor, atoms: Tensor, similarity: str, temperature: f
 
 
 def coverage(weights: Tensor, values: Tensor, truth: Tensor, level: float) -> Tensor:
-    """Whether ``truth`` is in the central interval of ``level`` of the weighted ``values``: ``(n, k)``, 0 or 1.
+    """The probability that ``truth`` is in the central interval of ``level`` of the weighted ``values``: ``(n, k)``.
 
-    ``weights``: ``(n, N)``; ``values``: ``(N, k)``; ``truth``: ``(n, k)``. The share of the weight that lies below the
-    truth, and half of what is on it, is between ``(1 - level) / 2`` and ``(1 + level) / 2``.
+    ``weights``: ``(n, N)``; ``values``: ``(N, k)``; ``truth``: ``(n, k)``. The central interval is what of the weight,
+    in the order of the values, lies between ``(1 - level) / 2`` and ``(1 + level) / 2``. Where several weights, or the
+    truth's own, take a share of the weight up, the truth stands at random in it (a randomised probability integral
+    transform): a truth that was drawn by the weights is in the interval with probability ``level``, however few count.
     """
-    shares = []
+    low, high = (1 - level) / 2, (1 + level) / 2
+    inside = []
     for column, true in zip(values.unbind(1), truth.unbind(1), strict=True):
         order = column.argsort()
         sorted_values, below = column[order].contiguous(), weights[:, order].cumsum(dim=1)
         below = torch.nn.functional.pad(below, (1, 0))
         first = torch.searchsorted(sorted_values, true.contiguous())
         last = torch.searchsorted(sorted_values, true.contiguous(), right=True)
-        shares.append((below.gather(1, first[:, None]) + below.gather(1, last[:, None]))[:, 0] / 2)
-    share = torch.stack(shares, dim=1)
-    return ((share >= (1 - level) / 2) & (share <= (1 + level) / 2)).double()
+        start, end = (below.gather(1, place[:, None])[:, 0] for place in (first, last))
+        width = end - start
+        common = (end.clamp(max=high) - start.clamp(min=low)).clamp(min=0)
+        on_none = ((start >= low) & (start <= high)).double()
+        inside.append(
+            torch.where(width > 0, common / width.clamp(min=torch.finfo(width.dtype).tiny), on_none)
+        )
+    return torch.stack(inside, dim=1)
+
+
+def _effective_classes(weights: Tensor, labels: Tensor) -> Tensor:
+    """``1 / sum_c p_c^2`` of each row of ``weights: (n, N)``, the mean over the columns of ``labels: (N, k)``."""
+    counts = []
+    for column in labels.unbind(1):
+        classes, places = column.unique(return_inverse=True)
+        shares = weights.new_zeros(len(weights), len(classes)).index_add_(1, places, weights)
+        counts.append(1 / shares.square().sum(dim=1))
+    return torch.stack(counts).mean(dim=0)
+
+
+def _without(logits: Tensor, own: Tensor) -> Tensor:
+    """The weights of ``logits: (n, N)`` with none for each row's ``own`` column."""
+    return logits.scatter(1, own[:, None], -torch.inf).softmax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -58,16 +89,19 @@ class Generation(NothingFitted):
     With a factor as target, means over queries and over its components:
 
     * ``purity`` (discrete): the weight of the atoms of the query's class. Chance: of equal weights.
-    * ``r2`` (continuous): of the weighted mean as a prediction of the query's own value. Chance: 0.
+    * ``effective_classes`` (discrete): ``1 / sum_c p_c^2`` of the classes' weights p, 1 where one has all. Chance: of
+      equal weights.
+    * ``r2`` (continuous): of the weighted mean of all atoms but the query's own, as a prediction of the query's value:
+      with its own, few atoms would give it back. Chance: of equal weights, -2/N.
     * ``coverage_P`` (continuous): how often the query's value is in the central interval of P % (:func:`coverage`).
-      Calibrated: P %. Chance: of equal weights.
+      Calibrated: P %, with few atoms that count as with many. Chance: of equal weights.
 
     Args:
         n_test: samples that are queries and atoms, >= 2, from the test split; ``None``: all of it.
         draws: M >= 1.
         level: of the interval, in (0, 1).
         similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
-        temperature: tau > 0, as in training.
+        temperature: tau > 0; ``None``: what the trained loss has, learned or not.
 
     Raises ``ValueError`` naming a bad field. Source: Baptista et al. (2025), Section 4, Theorem 4.2 and Figure 12; they
     draw from the model's law and show pictures. Effective sample size: Kish (1965).
@@ -77,14 +111,14 @@ class Generation(NothingFitted):
     draws: int = 16
     level: float = 0.9
     similarity: str = "cosine"
-    temperature: float = 1.0
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)
         require(self.draws >= 1, "draws", self.draws, ">= 1")
         require(0 < self.level < 1, "level", self.level, "in (0, 1)")
         require_choice("similarity", self.similarity, SIMILARITIES)
-        require(0 < self.temperature < float("inf"), "temperature", self.temperature, "> 0 and finite")
+        check_temperature(self.temperature)
 
     def evaluate(
         self,
@@ -93,32 +127,39 @@ class Generation(NothingFitted):
         reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
-        """Rows of every ordered pair of single modalities; ``fit``, ``reference`` and ``objective`` are not used.
+        """Rows of every ordered pair of single modalities; ``fit`` and ``reference`` are not used, of ``objective`` the
+        temperature.
 
         Raises ``ValueError`` for encodings of different sizes.
         """
         single = [name for name in test.z if "+" not in name]
-        return [row for query, atoms in permutations(single, 2) for row in self._rows(test, query, atoms)]
+        tau = temperature_of(self.temperature, objective)
+        return [
+            row for query, atoms in permutations(single, 2) for row in self._rows(test, query, atoms, tau)
+        ]
 
-    def _rows(self, test: Representations, query: str, atoms: str) -> Iterator[Row]:
+    def _rows(self, test: Representations, query: str, atoms: str, temperature: float) -> Iterator[Row]:
         z, others = test.z[query], test.z[atoms]
         check_comparable(query, z, atoms, others)
         n = len(test)
         found: dict[tuple[str, str], Tensor] = {}
         for first in range(0, n, CHUNK):
             rows = slice(first, first + CHUNK)
-            weights = atom_weights(z[rows], others, self.similarity, self.temperature)
-            for key, value in self._sums(weights, test, rows, atoms).items():
+            logits = similarities(z[rows], others, self.similarity) / temperature
+            for key, value in self._sums(logits, test, rows, atoms).items():
                 found[key] = found.get(key, torch.zeros(2, dtype=torch.float64)) + value
         for (target, metric), sums in found.items():
             value, chance = (sums / n).tolist()
             yield Row("test", f"{query}>{atoms}", target, metric, value, chance, None, 0, n)
 
     def _sums(
-        self, weights: Tensor, test: Representations, rows: slice, atoms: str
+        self, logits: Tensor, test: Representations, rows: slice, atoms: str
     ) -> dict[tuple[str, str], Tensor]:
-        """(target, metric) -> the sums over the queries ``rows``: of the weights, and of equal ones."""
-        n, equal = weights.shape[1], torch.full_like(weights, 1 / weights.shape[1])
+        """(target, metric) -> the sums over the queries ``rows``: of the logits' weights, and of equal ones."""
+        n = logits.shape[1]
+        laws = [logits.softmax(dim=1), torch.full_like(logits, 1 / n)]
+        weights, _ = laws
+        own_atom = torch.arange(len(logits), device=logits.device) + rows.start
         found = {}
 
         def add(target: str, metric: str, ours: Tensor, chance: Tensor) -> None:
@@ -130,7 +171,7 @@ class Generation(NothingFitted):
             1 / weights.square().sum(dim=1),
             torch.full((len(weights),), float(n)),
         )
-        distinct = [(1 - (1 - w) ** self.draws).sum(dim=1) for w in (weights, equal)]
+        distinct = [(1 - (1 - w) ** self.draws).sum(dim=1) for w in laws]
         add(atoms, f"distinct_of_{self.draws}", *distinct)
         for name, factor in test.factors.items():
             y = factor.to(weights.device)
@@ -138,13 +179,15 @@ class Generation(NothingFitted):
             if not y.is_floating_point():
                 alike = [(own[:, i, None] == y[None, :, i]).double() for i in range(y.shape[1])]
                 share = torch.stack(alike).mean(dim=0)
-                add(name, "purity", *((w * share).sum(dim=1) for w in (weights, equal)))
+                add(name, "purity", *((w * share).sum(dim=1) for w in laws))
+                add(name, "effective_classes", *(_effective_classes(w, y) for w in laws))
                 continue
             y, own = y.double(), own.double()
             spread = (y - y.mean(dim=0)).square().mean(dim=0)
             # Of each query its share of R^2: their mean is 1 - sum of squares / variance, the mean over components.
-            errors = [(w @ y - own).square() / spread for w in (weights, equal)]
+            others = [_without(x, own_atom) for x in (logits, torch.zeros_like(logits))]
+            errors = [(w @ y - own).square() / spread for w in others]
             add(name, "r2", *(1 - error.mean(dim=1) for error in errors))
-            covered = [coverage(w, y, own, self.level).mean(dim=1) for w in (weights, equal)]
+            covered = [coverage(w, y, own, self.level).mean(dim=1) for w in laws]
             add(name, f"coverage_{100 * self.level:g}", *covered)
         return found

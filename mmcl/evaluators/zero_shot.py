@@ -26,6 +26,18 @@ def prototypes(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return classes, sums / places.bincount()[:, None]
 
 
+def check_known_classes(name: str, fit: Representations, test: Representations) -> None:
+    """Raise ``ValueError`` for a class of the factor ``name`` that test samples have and no fit sample has."""
+    for known, true in zip(fit.factors[name].unbind(1), test.factors[name].unbind(1), strict=True):
+        unknown = sorted(set(true.tolist()) - set(known.tolist()))
+        if unknown:
+            raise ValueError(
+                f"factor {name!r}: test samples have classes {unknown[:5]} that none of the {len(fit)} samples that "
+                "fit has; give validation more samples (n_fit of the evaluator, held_out of the data), or leave this "
+                "evaluator out of evaluator=[...]"
+            )
+
+
 @dataclass(frozen=True)
 class ZeroShot(WithoutInterventions):
     """Crossmodal classification: the class whose encoding in another modality is the most similar.
@@ -71,15 +83,10 @@ class ZeroShot(WithoutInterventions):
         z, others = test.z[query], fit.z[other]
         check_comparable(query, z, other, others)
         for name, factor in fit.discrete().items():
+            check_known_classes(name, fit, test)
             values, chances = [], []
             for known, true in zip(factor.unbind(1), test.factors[name].unbind(1), strict=True):
                 classes, centres = prototypes(others, known.to(others.device))
-                unknown = sorted(set(true.tolist()) - set(classes.tolist()))
-                if unknown:
-                    raise ValueError(
-                        f"factor {name!r}: test samples have classes {unknown[:5]} that none of the {len(fit)} fit "
-                        "samples has; raise n_fit, or leave out zero_shot"
-                    )
                 found = classes[similarities(z, centres, self.similarity).argmax(dim=1)]
                 values.append(balanced_accuracy(true.to(found.device), found))
                 chances.append(1 / len(classes))

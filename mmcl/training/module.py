@@ -268,6 +268,13 @@ class Projected:
         self._module = module
         self.needs_fresh_batch = bool(getattr(module.objective, "needs_fresh_batch", False))
 
+    @property
+    def temperature(self) -> float:
+        """What the objective divides similarities by, learned or not; 1 where it has none."""
+        objective = self._module.objective
+        configured = getattr(getattr(objective, "spec", None), "temperature", 1.0)
+        return float(getattr(objective, "temperature", configured))
+
     def __call__(self, z: Mapping[str, Tensor], fresh: Mapping[str, Tensor] | None = None) -> Tensor:
         """The scalar; arguments as of the objective."""
         loss: Tensor = self._module.objective(

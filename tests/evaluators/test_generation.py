@@ -42,7 +42,7 @@ def test_by_loops(similarity):
             return float(q @ a / q.norm() / a.norm())
         return float(q @ a) if similarity == "inner_product" else -float((q - a) @ (q - a))
 
-    size = distinct = purity = error = inside = 0.0
+    size = distinct = purity = error = inside = count = 0.0
     for k in range(n):
         raw = [math.exp(sim(z["a"][k], z["b"][j]) / tau) for j in range(n)]
         w = [x / sum(raw) for x in raw]
@@ -50,26 +50,31 @@ def test_by_loops(similarity):
         distinct += sum(1 - (1 - x) ** draws for x in w) / n
         purity += sum(x for x, c in zip(w, classes[:, 0], strict=True) if c == classes[k, 0]) / n
         for i in range(2):
-            error += (sum(x * float(y[j, i]) for j, x in enumerate(w)) - float(y[k, i])) ** 2 / float(
-                y[:, i].var(correction=0)
-            )
-            below = sum(x for j, x in enumerate(w) if y[j, i] < y[k, i]) + w[k] / 2
-            inside += (0.25 <= below <= 0.75) / 2 / n
+            others = sum(x * float(y[j, i]) for j, x in enumerate(w) if j != k) / (1 - w[k])
+            error += (others - float(y[k, i])) ** 2 / float(y[:, i].var(correction=0))
+            below = sum(x for j, x in enumerate(w) if y[j, i] < y[k, i])
+            inside += max(0, min(0.75, below + w[k]) - max(0.25, below)) / w[k] / 2 / n
+        shares = [sum(x for x, c in zip(w, classes[:, 0], strict=True) if c == value) for value in range(3)]
+        count += 1 / sum(p * p for p in shares) / n
     assert found["a>b", "b", "effective_sample_size"].value == pytest.approx(size, rel=1e-9)
     assert found["a>b", "b", "distinct_of_4"].value == pytest.approx(distinct, rel=1e-9)
     assert found["a>b", "class", "purity"].value == pytest.approx(purity, rel=1e-9)
     assert found["a>b", "y", "r2"].value == pytest.approx(1 - error / 2 / n, rel=1e-9)
     assert found["a>b", "y", "coverage_50"].value == pytest.approx(inside, abs=1e-12)
+    assert found["a>b", "class", "effective_classes"].value == pytest.approx(count, rel=1e-9)
     shares = torch.bincount(classes[:, 0]) / n
     assert found["b>a", "class", "purity"].chance == pytest.approx(float((shares**2).sum()), rel=1e-6)
-    assert found["b>a", "y", "r2"].chance == pytest.approx(0, abs=1e-12)
+    assert found["b>a", "class", "effective_classes"].chance == pytest.approx(
+        1 / float((shares**2).sum()), rel=1e-6
+    )
+    assert found["b>a", "y", "r2"].chance == pytest.approx(1 - (n / (n - 1)) ** 2, rel=1e-9)
     assert found["b>a", "a", "effective_sample_size"].chance == n
 
 
 def test_constant_encodings_are_chance_and_copies_at_low_temperature_the_sample_itself():
     n = 200
     classes = torch.arange(n)[:, None] % 4
-    y = torch.randn(n, 1, generator=generator(1))
+    y = torch.linspace(-1, 1, n)[:, None]
     constant = {name: torch.ones(n, 2) for name in ("a", "b")}
     for row in Generation(n).evaluate(
         Representations(constant, {"y": y, "class": classes}),
@@ -82,7 +87,10 @@ def test_constant_encodings_are_chance_and_copies_at_low_temperature_the_sample_
     assert found["a>b", "b", "effective_sample_size"].value == pytest.approx(1)
     assert found["a>b", "b", "distinct_of_16"].value == pytest.approx(1)
     assert found["a>b", "class", "purity"].value == pytest.approx(1)
-    assert found["a>b", "y", "r2"].value == pytest.approx(1)
+    assert found["a>b", "class", "effective_classes"].value == pytest.approx(1)
+    # The query's own value is left out: its neighbours are a 200th of the range away.
+    assert 1 - 1e-3 < found["a>b", "y", "r2"].value < 1
+    assert found["a>b", "y", "coverage_90"].value == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +123,66 @@ def test_gaussian_optima_have_the_true_mean_and_the_spread_that_the_theory_says(
     assert found["v>u", "u", "coverage_90"].value == pytest.approx(covered, abs=0.02)
 
 
-def test_coverage_counts_half_of_what_is_on_the_truth():
+def test_coverage_is_the_share_of_what_is_on_the_truth_that_lies_in_the_interval():
     weights = torch.tensor([[0.2, 0.3, 0.5]])
     values = torch.tensor([[1.0], [2.0], [2.0]])
-    for truth, share in ((0.5, 0.0), (1.0, 0.1), (1.5, 0.2), (2.0, 0.6), (3.0, 1.0)):
+    for truth, start, end in (
+        (0.5, 0.0, 0.0),
+        (1.0, 0.0, 0.2),
+        (1.5, 0.2, 0.2),
+        (2.0, 0.2, 1.0),
+        (3.0, 1.0, 1.0),
+    ):
         for level in (0.1, 0.3, 0.5, 0.7, 0.9):
-            expected = float(abs(share - 0.5) <= level / 2)
-            if abs(abs(share - 0.5) - level / 2) > 1e-6:
-                assert float(coverage(weights, values, torch.tensor([[truth]]), level)) == expected
+            low, high = (1 - level) / 2, (1 + level) / 2
+            expected = float(low <= start <= high)
+            if end > start:
+                expected = max(0.0, min(end, high) - max(start, low)) / (end - start)
+            found = float(coverage(weights, values, torch.tensor([[truth]]), level))
+            assert found == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("size", "correlation"), [(1, 2 / 3), (10, 0.9)])
+def test_the_true_law_is_calibrated_with_many_atoms_that_count_and_with_two(size, correlation):
+    """The exact weights of independent pairs: what has drawn a value covers it as often as it says, 90 %.
+
+    Of 2,000 queries with some atoms in common a standard error of at most 0.01: four are allowed. Where two of the
+    atoms count, R2 is not the truth's but that of one's neighbours: below it, and not above it.
+    """
+    g = generator(5)
+    u = torch.randn(2000, size, generator=g, dtype=torch.float64)
+    v = correlation * u + math.sqrt(1 - correlation**2) * torch.randn(
+        u.shape, generator=g, dtype=torch.float64
+    )
+    # log p(v|u) is -|v - r u|^2 / 2(1 - r^2), up to what is the same for all u.
+    z = {"u": correlation * u, "v": v}
+    evaluator = Generation(
+        2000, similarity="negative_squared_euclidean", temperature=2 * (1 - correlation**2)
+    )
+    found = rows_of(evaluator, Representations(z, {"u": u}))
+    few = found["v>u", "u", "effective_sample_size"].value < 3
+    assert few == (size == 10)
+    assert found["v>u", "u", "coverage_90"].value == pytest.approx(0.9, abs=0.04 if size == 1 else 0.02)
+    if few:
+        assert found["v>u", "u", "r2"].value < correlation**2
+    else:
+        assert found["v>u", "u", "r2"].value == pytest.approx(correlation**2, abs=0.08)
+
+
+def test_a_temperature_that_is_not_given_is_the_trained_losss():
+    class Trained:
+        temperature = 0.2
+
+        def __call__(self, z, fresh=None):
+            raise AssertionError
+
+    z = {name: torch.randn(20, 3, generator=generator(i)) for i, name in enumerate("ab")}
+    samples = Representations(z, {})
+    asked = [row.value for row in Generation(20, temperature=0.2).evaluate(samples, samples)]
+    assert [row.value for row in Generation(20).evaluate(samples, samples, (), Trained())] == asked
+    assert [
+        row.value for row in Generation(20, temperature=1.0).evaluate(samples, samples, (), Trained())
+    ] != asked
 
 
 def test_fused_encodings_are_left_out_and_sizes_must_agree():

@@ -86,7 +86,8 @@ def test_label_sets_that_do_not_match_are_refused():
     z = {"a": torch.randn(9, 2), "b": torch.randn(9, 2)}
     fit, test = (Representations(z, {"y": torch.arange(9)[:, None] % k}) for k in (3, 5))
     with pytest.raises(
-        ValueError, match=r"factor 'y': test samples have classes \[3, 4\] that none of the 9 fit samples"
+        ValueError,
+        match=r"factor 'y': test samples have classes \[3, 4\] that none of the 9 samples that fit",
     ):
         ZeroShot(9, 9).evaluate(fit, test)
     assert len(ZeroShot(9, 9).evaluate(test, fit)) == 2
