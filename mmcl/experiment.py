@@ -387,8 +387,14 @@ def _world(config: Train, run_dir: Path, manifest: Manifest) -> World:
 
 
 def _check_fit(config: Train, world: World) -> None:
-    """What would end a run late: that evaluators want more held-out samples, or texts more words, than there are."""
-    for evaluator in config.evaluator.values():
+    """What would end a run late: that evaluators want more held-out samples than there are, or a law that is not known,
+    or texts more words."""
+    for name, evaluator in config.evaluator.items():
+        if getattr(evaluator, "of_gaussian_worlds", False) and _covariance(world) is None:
+            raise UserError(
+                f"evaluator.{name}: the world's covariance is not known; it is of data=gaussian, random_field: leave "
+                f"{name} out of evaluator=[...]"
+            )
         for part, n in (("validation", evaluator.n_fit), ("test", evaluator.n_test)):
             count = _count(world, part, n)
             if isinstance(world, SplitWorld):

@@ -20,7 +20,14 @@ from mmcl.evaluators.networks import predict_labels
 from mmcl.evaluators.retrieval import SIMILARITIES, similarities
 from mmcl.evaluators.ridge import KernelRidge
 from mmcl.evaluators.run import encode_in_chunks
-from mmcl.pictures import Shown, draw_draws, draw_maps, draw_neighbours, draw_predictions
+from mmcl.pictures import (
+    Shown,
+    draw_classes,
+    draw_draws,
+    draw_maps,
+    draw_neighbours,
+    draw_predictions,
+)
 from mmcl.records.files import write_bytes
 from mmcl.worlds import Batch, FactorRole
 
@@ -42,8 +49,9 @@ def draw_pictures(
     """Write the pictures that samples can be shown in, into ``folder``, which is made.
 
     ``maps.png`` always, without factors in one colour; ``neighbours.png`` and ``draws.png`` where several views can be
-    shown, ``predictions.png`` where one can be and has factors. What can be shown are images (uint8,
-    ``(n, C, H, W)``), texts (int64, ``(n, L)``, numbers of ``words``), and what the world itself shows.
+    shown, and with discrete factors ``classes.png``; ``predictions.png`` where one can be and has factors. What can be
+    shown are images (uint8, ``(n, C, H, W)``), texts (int64, ``(n, L)``, numbers of ``words``), and what the world
+    itself shows.
 
     Args:
         fit: samples that predictors are fitted on.
@@ -71,6 +79,8 @@ def draw_pictures(
             (a, b): atom_weights(z[a], z[b], similarity, temperature).cpu().numpy() for a, b in between
         }
         figures["draws"] = draw_draws(shown, weights)
+        if classes := _classes(test.factors):
+            figures["classes"] = draw_classes(shown, weights, classes)
     if shown and fit.factors:
         predicted = {view: predicted_factors(view, z_fit[view], z[view], fit, test, roles) for view in shown}
         figures["predictions"] = draw_predictions(shown, predicted)
@@ -99,6 +109,12 @@ def _sentence(numbers: list[int], words: tuple[str, ...]) -> str:
     """The words up to the end of a text (number 1), written as people do."""
     text = " ".join(words[i] for i in numbers[: numbers.index(1) if 1 in numbers else None])
     return re.sub(r'" ([^"]*) "', r'"\1"', re.sub(r" ([.,:;!?])", r"\1", text))
+
+
+def _classes(factors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """The discrete factors of one component."""
+    found = {n: y[:, 0] for n, y in factors.items() if not y.is_floating_point() and y.shape[1] == 1}
+    return {n: y.cpu().numpy() for n, y in list(found.items())[:MAPPED]}
 
 
 def _columns(factors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

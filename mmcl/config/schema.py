@@ -145,7 +145,7 @@ def validate_train(config: DictConfig | Mapping[str, Any]) -> Train:
     many = {group: to_specs(values.get(group), group) for group in MANY}
     _check_together(single["loss"], many["evaluator"])
     _check_draws(single["loss"], many["evaluator"], optional.get("augmentation"))
-    _check_exact(single["loss"], many["evaluator"])
+    _check_exact(single["loss"], single["encoder"], many["evaluator"])
     _check_callbacks(single["trainer"], foreign_callbacks(values))
     _check_shares(run.batch_size, getattr(single["trainer"], "processes", 1))
     ones = single | optional
@@ -188,11 +188,16 @@ PLAIN = {
 """What of a contrastive loss the exact optima of ``mmcl.theory`` are for, beside ``negatives=cross``."""
 
 
-def _check_exact(loss: Any, evaluators: Mapping[str, Any]) -> None:
-    """An evaluator that computes a loss's exact optimum is for the losses of which that is known."""
+def _check_exact(loss: Any, encoder: Any, evaluators: Mapping[str, Any]) -> None:
+    """An evaluator that computes a loss's exact optimum is for linear encoders and losses of which that is known."""
     for name, evaluator in evaluators.items():
         if not getattr(evaluator, "exact_of_loss", False):
             continue
+        if not getattr(encoder, "linear", False):
+            raise UserError(
+                f"evaluator.{name}: is of linear encoders, encoder=linear; leave {name} out of evaluator=[...], or "
+                "take conditional_moments instead, of any encoders"
+            )
         negatives = getattr(getattr(loss, "negatives", None), "name", None)
         if negatives != "cross":
             raise UserError(

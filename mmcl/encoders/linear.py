@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,9 @@ class Linear:
 
     Raises ``ValueError`` for a value out of range. Source: Baptista et al. (2025), Section 5.
     """
+
+    linear: ClassVar[bool] = True
+    """What evaluators of closed forms ask for."""
 
     encoding_size: int = 1
 

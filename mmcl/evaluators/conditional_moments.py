@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +45,9 @@ class ConditionalMoments(NothingFitted):
 
     Raises ``ValueError`` naming a bad field.
     """
+
+    of_gaussian_worlds: ClassVar[bool] = True
+    """A run on another world is refused before it trains."""
 
     n_test: int | None = 4096
     similarity: str = "inner_product"

@@ -75,7 +75,10 @@ class GaussianModel(NothingFitted):
     """
 
     exact_of_loss: ClassVar[bool] = True
-    """The optimum is that of the family's plain losses: a config with another loss is refused."""
+    """The optimum is that of the family's plain losses and of linear encoders: a config with others is refused."""
+
+    of_gaussian_worlds: ClassVar[bool] = True
+    """A run on another world is refused before it trains."""
 
     n_test: int | None = 2000
     similarity: str = "inner_product"

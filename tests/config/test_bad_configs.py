@@ -165,6 +165,7 @@ def test_help_explains_itself(cli):
     ("words", "said"),
     [
         (["loss=mmd"], ["evaluator.gaussian_model", "negatives=cross"]),
+        (["encoder=quick_mlp"], ["evaluator.gaussian_model", "encoder=linear", "conditional_moments"]),
         (["loss.negatives=within"], ["evaluator.gaussian_model", "negatives=cross"]),
         (["loss.learned_temperature=true"], ["evaluator.gaussian_model", "learned_temperature=False"]),
         (["loss.alignment_weight=2"], ["evaluator.gaussian_model", "alignment_weight=2"]),

@@ -34,7 +34,9 @@ def test_digits_are_learned_with_their_labels(tmp_path, loss):
     assert scores["zero_shot", "image>label", "balanced_accuracy"] > 0.5
     assert scores["generation", "label>image", "purity"] > 0.25
     assert 1 <= scores["generation", "label>image", "effective_sample_size"] <= 359
-    assert (folder / "pictures" / "draws.png").exists()
+    assert scores["fine_tuned", "image>label", "balanced_accuracy"] > 0.5
+    pictures = {path.name for path in (folder / "pictures").iterdir()}
+    assert {"draws.png", "classes.png", "neighbours.png"} <= pictures
     assert "effective_sample_size" in out
 
 
@@ -52,9 +54,31 @@ def test_drifters_find_their_flows(tmp_path):
     assert recalls["flow"] > 0.15
     assert "Median rank (chance)" in out
     (folder,) = tmp_path.glob("runs/*/*")
+    assert (folder / "pictures" / "draws.png").exists()
     logged = pd.read_csv(folder / "metrics.csv")
     assert sorted(logged[logged.name == "test_path_to_flow_recall_at_5"].step) == [100, 200, 300]
     assert logged[logged.name == "train_flow_to_path_recall_at_1"].value.between(0, 1).all()
+
+
+def test_an_evaluator_of_gaussian_worlds_is_refused_before_anything_is_trained(tmp_path):
+    words = ["experiment=perspective/digits", "evaluator=[conditional_moments]", "trainer.max_steps=1"]
+    command = [sys.executable, str(ROOT / "train.py"), *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1
+    assert "evaluator.conditional_moments: the world's covariance is not known" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/*/*/checkpoints/*"))
+
+
+def test_moments_of_encoders_that_are_not_linear(tmp_path):
+    """An MLP of two correlated numbers, 300 steps: half of chance's squared error of the mean is gone."""
+    _, rows, _ = run(
+        tmp_path, "experiment=perspective/gaussian", "encoder=quick_mlp", "encoder.encoding_size=4",
+        "evaluator=[conditional_moments]", "trainer.max_steps=300", "evaluation.n_test=1000",
+    )  # fmt: skip
+    errors = rows[rows.metric == "mean_error"]
+    assert len(errors) == 2
+    assert (errors.value < 0.5 * errors.chance).all()
 
 
 def test_a_finite_random_field_is_learned_and_held_against_the_exact_law(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcl.pictures import draw_draws, draw_maps, draw_neighbours, draw_predictions
+from mmcl.pictures import draw_classes, draw_draws, draw_maps, draw_neighbours, draw_predictions
 from mmcl.pictures.maps import CLASSES, plane
 from mmcl.visuals import draw_pictures, predicted_factors
 from mmcl.worlds import Batch, FactorRole
@@ -61,6 +61,29 @@ def test_draws_follow_the_weights_and_the_partner_is_framed():
     assert texts[10:] == [None, "line 1", *["line 4"] * 8]
     framed = [axis.spines["top"].get_linewidth() > 1 for axis in figure.axes]
     assert framed == [text == f"line {i // 10}" for i, text in enumerate(texts)]
+
+
+def test_classes_have_the_weights_of_their_samples_and_the_querys_own_is_coloured():
+    law = np.full((6, 6), 1 / 6)
+    law[1] = [0.5, 0.0, 0.25, 0.0, 0.25, 0.0]
+    classes = {"digit": np.array([7, 3, 3, 3, 9, 9]), "odd": np.array([1, 1, 1, 1, 0, 0])}
+    figure = draw_classes({"image": IMAGES, "text": LINES}, {("image", "text"): law}, classes, queries=2)
+    bars = [axis for axis in figure.axes if axis.patches]
+    heights = [[bar.get_height() for bar in axis.patches] for axis in bars]
+    assert heights == [
+        pytest.approx(x) for x in ([1 / 2, 1 / 6, 1 / 3], [1 / 3, 2 / 3], [0.25, 0.5, 0.25], [0.25, 0.75])
+    ]
+    assert [[label.get_text() for label in axis.get_xticklabels()] for axis in bars[:2]] == [
+        ["3", "7", "9"],
+        ["0", "1"],
+    ]
+    own = [
+        [bar.get_facecolor() != axis.patches[-1].get_facecolor() for bar in axis.patches]
+        for axis in bars[2:3]
+    ]
+    assert own == [[True, False, False]]
+    with pytest.raises(ValueError, match="factors"):
+        draw_classes({"image": IMAGES}, {("image", "image"): law}, {})
 
 
 def test_what_is_missed_is_said():
@@ -137,7 +160,7 @@ def test_a_run_draws_what_can_be_shown(tmp_path, shown):
         0.5,
         lambda view, x: None,
     )
-    every = {"maps", "neighbours", "draws", "predictions"}
+    every = {"maps", "neighbours", "draws", "classes", "predictions"}
     assert {path.stem for path in paths} == (every if shown else {"maps"})
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
