@@ -40,6 +40,8 @@ def beside(choice):
         return ("experiment=comm/trifeature",)
     if choice.startswith("experiment=multibench/tuned/"):
         return ("start_from=runs/multibench/some/0123456789",)
+    if choice == "evaluator=[gaussian_model]":
+        return ("encoder=linear",)
     return DRAWS if choice.startswith("loss=") else ()
 
 
