@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmcl.checks import require, require_choice
-from mmcl.evaluators.base import (
-    Objective,
-    Representations,
-    Row,
-    WithoutInterventions,
-    check_spec,
-    check_temperature,
-    temperature_of,
-)
+from mmcl.checks import require
+from mmcl.evaluators.base import Objective, check_temperature, temperature_of
 from mmcl.evaluators.probes import hold_out
-from mmcl.evaluators.retrieval import SIMILARITIES, check_comparable
-from mmcl.evaluators.scores import balanced_accuracy
-from mmcl.evaluators.zero_shot import check_known_classes, prototypes
+from mmcl.evaluators.zero_shot import ZeroShot
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 """Of the squared change of the logits; what is chosen between, beside not to learn at all."""
@@ -53,6 +41,12 @@ def label_encodings(centres: Tensor, similarity: str, temperature: float) -> Lab
     return Labels(centres.T / temperature, bias / temperature)
 
 
+def log_shares(target: Tensor, classes: int) -> Tensor:
+    """The logarithm of each class's share of ``target``, ``(C,)``, float64; the smallest number for one without any."""
+    counts = target.bincount(minlength=classes).double()
+    return (counts / counts.sum()).clamp(min=torch.finfo(counts.dtype).tiny).log()
+
+
 def fine_tune(z: Tensor, target: Tensor, start: Labels, penalty: float) -> Labels:
     """The minimiser of the cross-entropy of ``start``'s classes from ``start`` on, by L-BFGS in float64.
 
@@ -62,13 +56,11 @@ def fine_tune(z: Tensor, target: Tensor, start: Labels, penalty: float) -> Label
 
     and m the mean of |z_i|^2, so that the penalty is of logits, whatever the size of encodings. It is convex.
     """
-    counts = target.bincount(minlength=len(start.bias)).to(z.dtype)
-    prior = (counts / counts.sum()).clamp(min=torch.finfo(z.dtype).tiny).log()
     size = z.square().sum(dim=1).mean().clamp(min=torch.finfo(z.dtype).tiny)
     # In units in which the penalty is that of both alike: L-BFGS knows no others.
     scaled = z / size.sqrt()
     change = [z.new_zeros(x.shape).requires_grad_() for x in (start.weight, start.bias)]
-    base = start(z) + prior
+    base = start(z) + log_shares(target, len(start.bias))
     solver = torch.optim.LBFGS(
         change, max_iter=500, tolerance_grad=1e-7, tolerance_change=0.0, line_search_fn="strong_wolfe"
     )
@@ -87,7 +79,7 @@ def fine_tune(z: Tensor, target: Tensor, start: Labels, penalty: float) -> Label
 
 
 @dataclass(frozen=True)
-class FineTuned(WithoutInterventions):
+class FineTuned(ZeroShot):
     """Crossmodal classification after fine-tuning: a matrix of label encodings and their prior logits learn.
 
     They begin as the zero-shot classifier (:class:`~mmcl.evaluators.ZeroShot`): a class's encoding is the mean over the
@@ -109,66 +101,21 @@ class FineTuned(WithoutInterventions):
     classes that can be told apart, has no minimum; ours is of the distance from where it begins.
     """
 
-    n_fit: int | None = 20480
-    n_test: int | None = 2000
-    similarity: str = "cosine"
     temperature: float | None = None
     held_out: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_spec(self.n_fit, self.n_test, self.interventions)
-        require_choice("similarity", self.similarity, SIMILARITIES)
+        super().__post_init__()
         check_temperature(self.temperature)
         require(0 < self.held_out < 1, "held_out", self.held_out, "in (0, 1)")
 
-    def evaluate(
-        self,
-        fit: Representations,
-        test: Representations,
-        reference: tuple[str, ...] = (),
-        objective: Objective | None = None,
-    ) -> list[Row]:
-        """Rows of every ordered pair of single modalities; ``reference`` is not used, of ``objective`` the temperature.
-
-        Raises ``ValueError`` for encodings of different sizes, and for a class of test samples that no fit sample has.
-        """
-        single = [name for name in test.z if "+" not in name]
-        tau = temperature_of(self.temperature, objective)
-        return [
-            row
-            for query, other in permutations(single, 2)
-            for row in self._rows(fit, test, query, other, tau)
-        ]
-
-    def _rows(
-        self, fit: Representations, test: Representations, query: str, other: str, temperature: float
-    ) -> Iterator[Row]:
-        check_comparable(query, fit.z[query], other, fit.z[other])
-        z, z_test = (self._prepared(split.z[query]) for split in (fit, test))
-        for name, factor in fit.discrete().items():
-            check_known_classes(name, fit, test)
-            values, chances = [], []
-            for labels, true in zip(factor.unbind(1), test.factors[name].unbind(1), strict=True):
-                labels = labels.to(z.device)
-                classes, centres = prototypes(fit.z[other], labels)
-                start = label_encodings(centres, self.similarity, temperature)
-                learned = self._chosen(z, torch.searchsorted(classes, labels), start)
-                found = classes[learned(z_test).argmax(dim=1)]
-                values.append(balanced_accuracy(true.to(found.device), found))
-                chances.append(1 / len(classes))
-            value, chance = (sum(x) / len(x) for x in (values, chances))
-            yield Row(
-                "test",
-                f"{query}>{other}",
-                name,
-                "balanced_accuracy",
-                value,
-                chance,
-                None,
-                len(fit),
-                len(test),
-            )
+    def _classify(
+        self, z: Tensor, target: Tensor, centres: Tensor, z_test: Tensor, objective: Objective | None
+    ) -> Tensor:
+        start = label_encodings(centres, self.similarity, temperature_of(self.temperature, objective))
+        learned = self._chosen(self._prepared(z), target, start)
+        return learned(self._prepared(z_test)).argmax(dim=1)
 
     def _prepared(self, z: Tensor) -> Tensor:
         z = z.double()
@@ -182,8 +129,10 @@ class FineTuned(WithoutInterventions):
                 "raise held_out or n_fit"
             )
 
+        prior = log_shares(target, len(start.bias))
+
         def score(labels: Labels) -> float:
-            return float(functional.cross_entropy(labels(z[held]), target[held]))
+            return float(functional.cross_entropy(labels(z[held]) + prior, target[held]))
 
         tried = {penalty: score(fine_tune(z[~held], target[~held], start, penalty)) for penalty in PENALTIES}
         best = min(tried, key=tried.__getitem__)

@@ -26,7 +26,7 @@ def prototypes(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return classes, sums / places.bincount()[:, None]
 
 
-def check_known_classes(name: str, fit: Representations, test: Representations) -> None:
+def _check_known_classes(name: str, fit: Representations, test: Representations) -> None:
     """Raise ``ValueError`` for a class of the factor ``name`` that test samples have and no fit sample has."""
     for known, true in zip(fit.factors[name].unbind(1), test.factors[name].unbind(1), strict=True):
         unknown = sorted(set(true.tolist()) - set(known.tolist()))
@@ -70,24 +70,30 @@ class ZeroShot(WithoutInterventions):
         reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
-        """Rows of every ordered pair of single modalities; ``reference`` and ``objective`` are not used.
+        """Rows of every ordered pair of single modalities; ``reference`` is not used.
 
         Raises ``ValueError`` for encodings of different sizes, and for a class of test samples that no fit sample has.
         """
         single = [name for name in test.z if "+" not in name]
         return [
-            row for query, other in permutations(single, 2) for row in self._rows(fit, test, query, other)
+            row
+            for query, other in permutations(single, 2)
+            for row in self._rows(fit, test, query, other, objective)
         ]
 
-    def _rows(self, fit: Representations, test: Representations, query: str, other: str) -> Iterator[Row]:
-        z, others = test.z[query], fit.z[other]
-        check_comparable(query, z, other, others)
+    def _rows(
+        self, fit: Representations, test: Representations, query: str, other: str, objective: Objective | None
+    ) -> Iterator[Row]:
+        check_comparable(query, fit.z[query], other, fit.z[other])
         for name, factor in fit.discrete().items():
-            check_known_classes(name, fit, test)
+            _check_known_classes(name, fit, test)
             values, chances = [], []
             for known, true in zip(factor.unbind(1), test.factors[name].unbind(1), strict=True):
-                classes, centres = prototypes(others, known.to(others.device))
-                found = classes[similarities(z, centres, self.similarity).argmax(dim=1)]
+                labels = known.to(fit.z[other].device).contiguous()
+                classes, centres = prototypes(fit.z[other], labels)
+                target = torch.searchsorted(classes, labels)
+                places = self._classify(fit.z[query], target, centres, test.z[query], objective)
+                found = classes[places]
                 values.append(balanced_accuracy(true.to(found.device), found))
                 chances.append(1 / len(classes))
             value, chance = (sum(x) / len(x) for x in (values, chances))
@@ -102,3 +108,12 @@ class ZeroShot(WithoutInterventions):
                 len(fit),
                 len(test),
             )
+
+    def _classify(
+        self, z: Tensor, target: Tensor, centres: Tensor, z_test: Tensor, objective: Objective | None
+    ) -> Tensor:
+        """The place of the class of each row of ``z_test``, among the classes that ``centres`` are the encodings of.
+
+        ``z``, ``target``: samples of known class, for those that learn from them.
+        """
+        return similarities(z_test, centres, self.similarity).argmax(dim=1)
