@@ -160,6 +160,7 @@ class Generation(NothingFitted):
         laws = [logits.softmax(dim=1), torch.full_like(logits, 1 / n)]
         weights, _ = laws
         own_atom = torch.arange(len(logits), device=logits.device) + rows.start
+        others = [_without(x, own_atom) for x in (logits, torch.zeros_like(logits))]
         found = {}
 
         def add(target: str, metric: str, ours: Tensor, chance: Tensor) -> None:
@@ -185,7 +186,6 @@ class Generation(NothingFitted):
             y, own = y.double(), own.double()
             spread = (y - y.mean(dim=0)).square().mean(dim=0)
             # Of each query its share of R^2: their mean is 1 - sum of squares / variance, the mean over components.
-            others = [_without(x, own_atom) for x in (logits, torch.zeros_like(logits))]
             errors = [(w @ y - own).square() / spread for w in others]
             add(name, "r2", *(1 - error.mean(dim=1) for error in errors))
             covered = [coverage(w, y, own, self.level).mean(dim=1) for w in laws]
