@@ -46,6 +46,7 @@ def test_a_run_on_an_archive(tmp_path):
         "maps",
         "neighbours",
         "draws",
+        "classes",
         "predictions",
     }
     again = call(tmp_path, "train.py", "experiment=image_text/smoke")

@@ -140,7 +140,7 @@ def test_the_last_run_of_the_digits_takes_its_first_steps(tmp_path):
     assert logged[logged.name == "loss"].value.between(-1, 1).all()
     assert config.run.batch_size == 512
     rows = pd.read_csv(tmp_path / "run" / "results.csv")
-    assert {"zero_shot", "generation", "retrieval", "logistic"} == set(rows.evaluator)
+    assert {"zero_shot", "generation", "retrieval", "fine_tuned"} == set(rows.evaluator)
 
 
 def test_the_last_run_of_the_drifters_takes_its_first_steps(tmp_path):
