@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 from mmcl.checks import require
 from mmcl.pictures.cells import OWN, Shown, draw_cell
 
+NUMBERED = 12
+"""Classes that there is room to number."""
+
 
 def draw_classes(
     shown: Mapping[str, Shown],
@@ -30,8 +33,8 @@ def draw_classes(
     require(queries >= 1, "queries", queries, ">= 1")
     require(len(factors) >= 1, "factors", list(factors), "one or more")
     rows, columns = queries * len(weights), 1 + len(factors)
-    figure = Figure(figsize=(0.9 + 2.2 * len(factors), 1.1 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, width_ratios=[0.9] + [2.2] * len(factors))
+    figure = Figure(figsize=(1.4 + 2.2 * len(factors), 1.1 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, width_ratios=[1.4] + [2.2] * len(factors))
     for p, ((view, other), law) in enumerate(weights.items()):
         for query in range(queries):
             first, *bars = axes[p * queries + query]
@@ -43,7 +46,8 @@ def draw_classes(
                 drawn[places[query]].set_color(OWN)
                 axis.set_ylim(0, 1)
                 axis.set_yticks([0, 1])
-                axis.set_xticks(range(len(classes)), [str(c) for c in classes])
+                numbered = len(classes) <= NUMBERED
+                axis.set_xticks(range(len(classes)) if numbered else [], classes if numbered else [])
                 axis.tick_params(labelsize=6)
                 axis.set_title(f"{name}, by {other}", fontsize=7, pad=2)
                 axis.spines[["top", "right"]].set_visible(False)
