@@ -52,6 +52,10 @@ class Representations:
     def __len__(self) -> int:
         return len(next(iter(self.z.values())))
 
+    def modalities(self) -> list[str]:
+        """The representations of one modality: of the names those without a ``+``."""
+        return [name for name in self.z if "+" not in name]
+
     def continuous(self) -> dict[str, Tensor]:
         """The floating factors."""
         return {name: y for name, y in self.factors.items() if y.is_floating_point()}

@@ -20,6 +20,7 @@ from mmcl.evaluators.base import (
     temperature_of,
 )
 from mmcl.evaluators.gaussian_model import gaussian_pair
+from mmcl.evaluators.generation import effective_number, weights_of_others
 from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, check_comparable, similarities
 
 
@@ -93,10 +94,9 @@ class ConditionalMoments(NothingFitted):
         sums = torch.zeros(3, 2, dtype=torch.float64)
         for first in range(0, len(test), CHUNK):
             logits = similarities(z[first : first + CHUNK], others, self.similarity) / temperature
-            own = torch.arange(len(logits), device=z.device)[:, None] + first
             means = given[first : first + CHUNK] @ slope.mT
             for place, x in enumerate((logits, torch.zeros_like(logits))):
-                weights = x.scatter(1, own, -torch.inf).softmax(dim=1)
+                weights = weights_of_others(x, first)
                 sums[:, place] += _errors(weights, values, means, covariance).cpu()
         metrics = ("mean_error", "covariance_error", "effective_sample_size")
         for metric, (value, chance) in zip(metrics, (sums / len(test)).tolist(), strict=True):
@@ -112,4 +112,4 @@ def _errors(weights: Tensor, values: Tensor, means: Tensor, covariance: Tensor) 
     )
     spread = squares - found[:, :, None] * found[:, None, :]
     away = torch.linalg.matrix_norm(spread - covariance) / torch.linalg.matrix_norm(covariance)
-    return torch.stack([(found - means).square().sum(), away.sum(), (1 / weights.square().sum(dim=1)).sum()])
+    return torch.stack([(found - means).square().sum(), away.sum(), effective_number(weights).sum()])

@@ -41,7 +41,7 @@ def gaussian_pair(test: Representations) -> tuple[str, str, GaussianPair]:
         raise ValueError(
             "the world's covariance is not known: this evaluator is of data=gaussian, random_field"
         )
-    single = [name for name in test.z if "+" not in name]
+    single = test.modalities()
     require(len(single) == 2, "views", single, "two, as a Gaussian world's")
     u, v = single
     return u, v, GaussianPair(test.covariance, test.factors[u].shape[1])

@@ -59,19 +59,33 @@ def coverage(weights: Tensor, values: Tensor, truth: Tensor, level: float) -> Te
     return torch.stack(inside, dim=1)
 
 
+def weights_of_others(logits: Tensor, first: int) -> Tensor:
+    """The softmax of ``logits: (n, N)`` without each query's own atom: row i's is the column ``first + i``.
+
+    >>> weights_of_others(torch.zeros(1, 3), 1).tolist()
+    [[0.5, 0.0, 0.5]]
+    """
+    own = torch.arange(len(logits), device=logits.device)[:, None] + first
+    return logits.scatter(1, own, -torch.inf).softmax(dim=1)
+
+
+def effective_number(weights: Tensor) -> Tensor:
+    """``1 / sum_j w_j^2`` of each row: ``(n, N)``, rows of sum 1, to ``(n,)``, in [1, N].
+
+    >>> effective_number(torch.tensor([[0.5, 0.0, 0.5]])).tolist()
+    [2.0]
+    """
+    return 1 / weights.square().sum(dim=1)
+
+
 def _effective_classes(weights: Tensor, labels: Tensor) -> Tensor:
     """``1 / sum_c p_c^2`` of each row of ``weights: (n, N)``, the mean over the columns of ``labels: (N, k)``."""
     counts = []
     for column in labels.unbind(1):
         classes, places = column.unique(return_inverse=True)
         shares = weights.new_zeros(len(weights), len(classes)).index_add_(1, places, weights)
-        counts.append(1 / shares.square().sum(dim=1))
+        counts.append(effective_number(shares))
     return torch.stack(counts).mean(dim=0)
-
-
-def _without(logits: Tensor, own: Tensor) -> Tensor:
-    """The weights of ``logits: (n, N)`` with none for each row's ``own`` column."""
-    return logits.scatter(1, own[:, None], -torch.inf).softmax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -132,10 +146,11 @@ class Generation(NothingFitted):
 
         Raises ``ValueError`` for encodings of different sizes.
         """
-        single = [name for name in test.z if "+" not in name]
         tau = temperature_of(self.temperature, objective)
         return [
-            row for query, atoms in permutations(single, 2) for row in self._rows(test, query, atoms, tau)
+            row
+            for query, atoms in permutations(test.modalities(), 2)
+            for row in self._rows(test, query, atoms, tau)
         ]
 
     def _rows(self, test: Representations, query: str, atoms: str, temperature: float) -> Iterator[Row]:
@@ -159,8 +174,7 @@ class Generation(NothingFitted):
         n = logits.shape[1]
         laws = [logits.softmax(dim=1), torch.full_like(logits, 1 / n)]
         weights, _ = laws
-        own_atom = torch.arange(len(logits), device=logits.device) + rows.start
-        others = [_without(x, own_atom) for x in (logits, torch.zeros_like(logits))]
+        others = [weights_of_others(x, rows.start) for x in (logits, torch.zeros_like(logits))]
         found = {}
 
         def add(target: str, metric: str, ours: Tensor, chance: Tensor) -> None:
@@ -169,7 +183,7 @@ class Generation(NothingFitted):
         add(
             atoms,
             "effective_sample_size",
-            1 / weights.square().sum(dim=1),
+            effective_number(weights),
             torch.full((len(weights),), float(n)),
         )
         distinct = [(1 - (1 - w) ** self.draws).sum(dim=1) for w in laws]

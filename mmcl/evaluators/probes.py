@@ -346,7 +346,7 @@ class Probe(Predictor):
         """Name of each representation -> those that it is made of."""
         if self.kind != "bilinear":
             return {name: (name,) for name in fit.z}
-        single = [name for name in fit.z if "+" not in name]
+        single = fit.modalities()
         if len(single) < 2:
             raise ValueError(
                 f"kind='bilinear': needs the representations of two modalities, there are {', '.join(fit.z)}; "

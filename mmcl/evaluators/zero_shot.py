@@ -74,10 +74,9 @@ class ZeroShot(WithoutInterventions):
 
         Raises ``ValueError`` for encodings of different sizes, and for a class of test samples that no fit sample has.
         """
-        single = [name for name in test.z if "+" not in name]
         return [
             row
-            for query, other in permutations(single, 2)
+            for query, other in permutations(test.modalities(), 2)
             for row in self._rows(fit, test, query, other, objective)
         ]
 

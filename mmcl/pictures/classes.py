@@ -34,13 +34,13 @@ def draw_classes(
     require(len(factors) >= 1, "factors", list(factors), "one or more")
     rows, columns = queries * len(weights), 1 + len(factors)
     figure = Figure(figsize=(1.4 + 2.2 * len(factors), 1.1 * rows), layout="constrained")
+    classed = {name: np.unique(values, return_inverse=True) for name, values in factors.items()}
     axes = figure.subplots(rows, columns, squeeze=False, width_ratios=[1.4] + [2.2] * len(factors))
     for p, ((view, other), law) in enumerate(weights.items()):
         for query in range(queries):
             first, *bars = axes[p * queries + query]
             draw_cell(first, shown[view], query, title=f"query: {view}")
-            for axis, (name, values) in zip(bars, factors.items(), strict=True):
-                classes, places = np.unique(values, return_inverse=True)
+            for axis, (name, (classes, places)) in zip(bars, classed.items(), strict=True):
                 shares = np.bincount(places, weights=law[query], minlength=len(classes))
                 drawn = axis.bar(range(len(classes)), shares, color="#bbbbbb")
                 drawn[places[query]].set_color(OWN)
