@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mmcl.evaluators.base import standardise
-from mmcl.evaluators.generation import atom_weights
+from mmcl.evaluators.generation import weights_of_others
 from mmcl.evaluators.kernel_ridge import predict_kernel_ridge
 from mmcl.evaluators.networks import predict_labels
 from mmcl.evaluators.retrieval import SIMILARITIES, similarities
@@ -71,16 +71,14 @@ def draw_pictures(
     figures = {"maps": draw_maps({k: v.cpu().numpy() for k, v in z.items()}, _columns(test.factors))}
     if len(shown) > 1:
         similarity = similarity if similarity in SIMILARITIES else SIMILARITIES[0]
-        between = {
-            (a, b): similarities(z[a], z[b], similarity).cpu().numpy() for a, b in permutations(shown, 2)
-        }
-        figures["neighbours"] = draw_neighbours(shown, between)
-        weights = {
-            (a, b): atom_weights(z[a], z[b], similarity, temperature).cpu().numpy() for a, b in between
-        }
-        figures["draws"] = draw_draws(shown, weights)
+        between = {(a, b): similarities(z[a], z[b], similarity).cpu() for a, b in permutations(shown, 2)}
+        logits = {pair: x / temperature for pair, x in between.items()}
+        figures["neighbours"] = draw_neighbours(shown, {pair: x.numpy() for pair, x in between.items()})
+        figures["draws"] = draw_draws(shown, {pair: x.softmax(dim=1).numpy() for pair, x in logits.items()})
         if classes := _classes(test.factors):
-            figures["classes"] = draw_classes(shown, weights, classes)
+            # The query's own partner has its class for sure: the others say what the model has learned.
+            others = {pair: weights_of_others(x, 0).numpy() for pair, x in logits.items()}
+            figures["classes"] = draw_classes(shown, others, classes)
     if shown and fit.factors:
         predicted = {view: predicted_factors(view, z_fit[view], z[view], fit, test, roles) for view in shown}
         figures["predictions"] = draw_predictions(shown, predicted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +12,11 @@ from torch.nn import functional
 from mmcl.checks import require
 from mmcl.evaluators.base import Objective, check_temperature, temperature_of
 from mmcl.evaluators.probes import hold_out
-from mmcl.evaluators.zero_shot import ZeroShot
+from mmcl.evaluators.zero_shot import ZeroShot, prototypes
 
-PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
-"""Of the squared change of the logits; what is chosen between, beside not to learn at all."""
+PENALTIES = tuple(10.0**-k for k in range(8))
+"""Of the squared change of the logits, which are of some hundreds at low temperatures: what is chosen between, beside
+not to learn at all."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class FineTuned(ZeroShot):
         n_test: samples that are classified, >= 2; ``None``: all.
         similarity: ``negative_squared_euclidean``, ``cosine`` (of unit rows) or ``inner_product``.
         temperature: tau > 0, which logits are divided by; ``None``: what the trained loss has, learned or not.
-        held_out: share of the fit split, of each class, that chooses the penalty, or not to learn, in (0, 1).
+        held_out: share of the fit split, of each class, that chooses the penalty, or not to learn, in (0, 1); of a
+            class of two or more samples one or more. Where no class has two, nothing is learned.
         seed: of that choice.
 
     Raises ``ValueError`` naming a bad field. Source: Baptista et al. (2025), Equations (33) to (35). Departures: (35)
@@ -111,9 +114,13 @@ class FineTuned(ZeroShot):
         require(0 < self.held_out < 1, "held_out", self.held_out, "in (0, 1)")
 
     def _classify(
-        self, z: Tensor, target: Tensor, centres: Tensor, z_test: Tensor, objective: Objective | None
+        self, z: Tensor, other: Tensor, target: Tensor, z_test: Tensor, objective: Objective | None
     ) -> Tensor:
-        start = label_encodings(centres, self.similarity, temperature_of(self.temperature, objective))
+        temperature = temperature_of(self.temperature, objective)
+
+        def start(rows: Tensor) -> Labels:
+            return label_encodings(prototypes(other[rows], target[rows]), self.similarity, temperature)
+
         learned = self._chosen(self._prepared(z), target, start)
         return learned(self._prepared(z_test)).argmax(dim=1)
 
@@ -121,19 +128,18 @@ class FineTuned(ZeroShot):
         z = z.double()
         return functional.normalize(z, dim=1) if self.similarity == "cosine" else z
 
-    def _chosen(self, z: Tensor, target: Tensor, start: Labels) -> Labels:
-        held = hold_out(target, self.held_out, self.seed)
+    def _chosen(self, z: Tensor, target: Tensor, start: Callable[[Tensor], Labels]) -> Labels:
+        """``start(rows)``: where it begins by these samples alone, of every class one or more."""
+        whole = start(torch.ones_like(target, dtype=torch.bool))
+        held = hold_out(target, self.held_out, self.seed, at_least=1)
         if not bool(held.any()):
-            raise ValueError(
-                f"held_out={self.held_out}: is less than one sample of every class of the {len(target)} that fit; "
-                "raise held_out or n_fit"
-            )
-
-        prior = log_shares(target, len(start.bias))
+            return whole
+        # What chooses is neither learned from nor a part of where it begins: zero-shot would know it beforehand.
+        seen, prior = start(~held), log_shares(target, len(whole.bias))
 
         def score(labels: Labels) -> float:
             return float(functional.cross_entropy(labels(z[held]) + prior, target[held]))
 
-        tried = {penalty: score(fine_tune(z[~held], target[~held], start, penalty)) for penalty in PENALTIES}
+        tried = {penalty: score(fine_tune(z[~held], target[~held], seen, penalty)) for penalty in PENALTIES}
         best = min(tried, key=tried.__getitem__)
-        return fine_tune(z, target, start, best) if tried[best] < score(start) else start
+        return fine_tune(z, target, whole, best) if tried[best] < score(seen) else whole

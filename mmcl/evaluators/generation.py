@@ -100,13 +100,14 @@ class Generation(NothingFitted):
     * ``distinct_of_M``: the expected number of different atoms among ``draws`` with replacement,
       ``sum_j 1 - (1 - w_j)^M``. Chance: of equal weights.
 
-    With a factor as target, means over queries and over its components:
+    With a factor as target, means over queries and over its components; the first three by the weights of all atoms
+    but the query's own, whose value is the query's for sure:
 
     * ``purity`` (discrete): the weight of the atoms of the query's class. Chance: of equal weights.
     * ``effective_classes`` (discrete): ``1 / sum_c p_c^2`` of the classes' weights p, 1 where one has all. Chance: of
       equal weights.
-    * ``r2`` (continuous): of the weighted mean of all atoms but the query's own, as a prediction of the query's value:
-      with its own, few atoms would give it back. Chance: of equal weights, -2/N.
+    * ``r2`` (continuous): of the weighted mean, as a prediction of the query's value; 1 of what is the same for all.
+      Chance: of equal weights, -2/N.
     * ``coverage_P`` (continuous): how often the query's value is in the central interval of P % (:func:`coverage`).
       Calibrated: P %, with few atoms that count as with many. Chance: of equal weights.
 
@@ -194,11 +195,13 @@ class Generation(NothingFitted):
             if not y.is_floating_point():
                 alike = [(own[:, i, None] == y[None, :, i]).double() for i in range(y.shape[1])]
                 share = torch.stack(alike).mean(dim=0)
-                add(name, "purity", *((w * share).sum(dim=1) for w in laws))
-                add(name, "effective_classes", *(_effective_classes(w, y) for w in laws))
+                add(name, "purity", *((w * share).sum(dim=1) for w in others))
+                add(name, "effective_classes", *(_effective_classes(w, y) for w in others))
                 continue
             y, own = y.double(), own.double()
             spread = (y - y.mean(dim=0)).square().mean(dim=0)
+            # What is the same for all is also the mean of any weights.
+            spread = spread.masked_fill((y == y[0]).all(dim=0), torch.inf)
             # Of each query its share of R^2: their mean is 1 - sum of squares / variance, the mean over components.
             errors = [(w @ y - own).square() / spread for w in others]
             add(name, "r2", *(1 - error.mean(dim=1) for error in errors))

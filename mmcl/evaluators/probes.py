@@ -118,8 +118,10 @@ def features(inputs: Inputs, max_features: int, name: str) -> Callable[[Inputs],
     return lambda inputs: products(inputs).sub_(centre)
 
 
-def hold_out(labels: Tensor, fraction: float, seed: int) -> Tensor:
+def hold_out(labels: Tensor, fraction: float, seed: int, at_least: int = 0) -> Tensor:
     """A mask ``(N,)`` of the samples that choose: of each class ``fraction``, rounded, but not all it has.
+
+    ``at_least``: so many of each class even where the fraction is less.
 
     >>> hold_out(torch.tensor([0, 0, 0, 0, 1]), 0.5, seed=0).long().sum().item()
     2
@@ -129,7 +131,7 @@ def hold_out(labels: Tensor, fraction: float, seed: int) -> Tensor:
     held = torch.zeros(len(labels), dtype=torch.bool, device=labels.device)
     for c in torch.unique(labels):
         own = order[labels[order] == c]
-        held[own[: min(round(fraction * len(own)), len(own) - 1)]] = True
+        held[own[: min(max(round(fraction * len(own)), at_least), len(own) - 1)]] = True
     return held
 
 

@@ -15,15 +15,15 @@ from mmcl.evaluators.retrieval import SIMILARITIES, check_comparable, similariti
 from mmcl.evaluators.scores import balanced_accuracy
 
 
-def prototypes(z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The classes, ``(C,)``, and the mean encoding of each: ``(N, D)``, ``(N,)`` -> ``(C, D)``, float64.
+def prototypes(z: Tensor, places: Tensor) -> Tensor:
+    """The mean encoding of each class, ``(C, D)``, float64: of ``(N, D)`` and the classes' places ``(N,)``, 0 to C - 1.
 
-    >>> prototypes(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([7, 7, 9]))[1].tolist()
+    >>> prototypes(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 1])).tolist()
     [[2.0], [5.0]]
     """
-    classes, places = labels.unique(return_inverse=True)
-    sums = z.new_zeros(len(classes), z.shape[1], dtype=torch.float64).index_add(0, places, z.double())
-    return classes, sums / places.bincount()[:, None]
+    counts = places.bincount()
+    sums = z.new_zeros(len(counts), z.shape[1], dtype=torch.float64).index_add(0, places, z.double())
+    return sums / counts[:, None]
 
 
 def _check_known_classes(name: str, fit: Representations, test: Representations) -> None:
@@ -89,10 +89,9 @@ class ZeroShot(WithoutInterventions):
             values, chances = [], []
             for known, true in zip(factor.unbind(1), test.factors[name].unbind(1), strict=True):
                 labels = known.to(fit.z[other].device).contiguous()
-                classes, centres = prototypes(fit.z[other], labels)
-                target = torch.searchsorted(classes, labels)
-                places = self._classify(fit.z[query], target, centres, test.z[query], objective)
-                found = classes[places]
+                classes, places = labels.unique(return_inverse=True)
+                z, z_other = fit.z[query], fit.z[other]
+                found = classes[self._classify(z, z_other, places, test.z[query], objective)]
                 values.append(balanced_accuracy(true.to(found.device), found))
                 chances.append(1 / len(classes))
             value, chance = (sum(x) / len(x) for x in (values, chances))
@@ -109,10 +108,10 @@ class ZeroShot(WithoutInterventions):
             )
 
     def _classify(
-        self, z: Tensor, target: Tensor, centres: Tensor, z_test: Tensor, objective: Objective | None
+        self, z: Tensor, other: Tensor, target: Tensor, z_test: Tensor, objective: Objective | None
     ) -> Tensor:
-        """The place of the class of each row of ``z_test``, among the classes that ``centres`` are the encodings of.
+        """The place of the class of each row of ``z_test``, by samples whose classes have the places ``target``.
 
-        ``z``, ``target``: samples of known class, for those that learn from them.
+        ``z``, ``other``: those samples' encodings of the modality that is classified, and of that of the classes.
         """
-        return similarities(z_test, centres, self.similarity).argmax(dim=1)
+        return similarities(z_test, prototypes(other, target), self.similarity).argmax(dim=1)

@@ -7,6 +7,7 @@ from torch.nn.functional import normalize, one_hot
 
 from mmcl.evaluators import FineTuned, Representations, ZeroShot
 from mmcl.evaluators.fine_tuned import Labels, fine_tune, label_encodings
+from mmcl.evaluators.probes import hold_out
 from mmcl.evaluators.retrieval import similarities
 
 
@@ -117,10 +118,36 @@ def test_values_out_of_range_are_refused(field, value):
         FineTuned(**{field: value})
 
 
-def test_classes_that_nothing_was_fitted_on_and_too_few_samples_are_told():
+def test_samples_that_choose_are_no_part_of_where_it_begins():
+    """In a class's encoding they would make zero-shot look right about themselves."""
+    z, y = torch.randn(40, 3, generator=generator(10), dtype=torch.float64), torch.arange(40) % 4
+    begun = []
+
+    def start(rows):
+        begun.append(rows)
+        return Labels(z[rows][:4].T, z.new_zeros(4))
+
+    evaluator = FineTuned(held_out=0.3, seed=5)
+    evaluator._chosen(z, y, start)
+    whole, seen = begun
+    assert whole.all()
+    assert torch.equal(~seen, hold_out(y, 0.3, 5))
+    assert y[~seen].bincount().tolist() == [3, 3, 3, 3]
+
+
+def test_of_few_samples_some_choose_and_of_one_per_class_nothing_is_learned():
+    fit, test = samples(8, 9, turned=True), samples(9, 300, turned=True)
+    learned = {row.representation: row.value for row in FineTuned(9, 300, held_out=0.01).evaluate(fit, test)}
+    assert learned["image>label"] > 0.9
+    fit = samples(8, 3, turned=True)
+    before, after = (
+        [row.value for row in evaluator(3, 300).evaluate(fit, test)] for evaluator in (ZeroShot, FineTuned)
+    )
+    assert after == before
+
+
+def test_classes_that_nothing_was_fitted_on_are_told():
     fit, test = samples(8, 9, turned=False), samples(9, 9, turned=False)
     unknown = Representations(test.z, {"digit": test.factors["digit"] + 1})
     with pytest.raises(ValueError, match=r"classes \[7\] that none of the 9 samples that fit has"):
         FineTuned(9, 9).evaluate(fit, unknown)
-    with pytest.raises(ValueError, match=r"held_out=0.1: is less than one sample"):
-        FineTuned(9, 9, held_out=0.1).evaluate(fit, test)

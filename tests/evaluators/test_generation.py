@@ -48,13 +48,14 @@ def test_by_loops(similarity):
         w = [x / sum(raw) for x in raw]
         size += 1 / sum(x * x for x in w) / n
         distinct += sum(1 - (1 - x) ** draws for x in w) / n
-        purity += sum(x for x, c in zip(w, classes[:, 0], strict=True) if c == classes[k, 0]) / n
+        rest = [0.0 if j == k else x / (1 - w[k]) for j, x in enumerate(w)]
+        purity += sum(x for x, c in zip(rest, classes[:, 0], strict=True) if c == classes[k, 0]) / n
         for i in range(2):
-            others = sum(x * float(y[j, i]) for j, x in enumerate(w) if j != k) / (1 - w[k])
-            error += (others - float(y[k, i])) ** 2 / float(y[:, i].var(correction=0))
+            mean = sum(x * float(y[j, i]) for j, x in enumerate(rest))
+            error += (mean - float(y[k, i])) ** 2 / float(y[:, i].var(correction=0))
             below = sum(x for j, x in enumerate(w) if y[j, i] < y[k, i])
             inside += max(0, min(0.75, below + w[k]) - max(0.25, below)) / w[k] / 2 / n
-        shares = [sum(x for x, c in zip(w, classes[:, 0], strict=True) if c == value) for value in range(3)]
+        shares = [sum(x for x, c in zip(rest, classes[:, 0], strict=True) if c == k) for k in range(3)]
         count += 1 / sum(p * p for p in shares) / n
     assert found["a>b", "b", "effective_sample_size"].value == pytest.approx(size, rel=1e-9)
     assert found["a>b", "b", "distinct_of_4"].value == pytest.approx(distinct, rel=1e-9)
@@ -62,10 +63,13 @@ def test_by_loops(similarity):
     assert found["a>b", "y", "r2"].value == pytest.approx(1 - error / 2 / n, rel=1e-9)
     assert found["a>b", "y", "coverage_50"].value == pytest.approx(inside, abs=1e-12)
     assert found["a>b", "class", "effective_classes"].value == pytest.approx(count, rel=1e-9)
-    shares = torch.bincount(classes[:, 0]) / n
-    assert found["b>a", "class", "purity"].chance == pytest.approx(float((shares**2).sum()), rel=1e-6)
+    # A class of m samples has m - 1 of n - 1 others for its own, and its share of all others.
+    m = [int((classes == k).sum()) for k in range(3)]
+    alike = sum(x / n * (x - 1) / (n - 1) for x in m)
+    assert found["b>a", "class", "purity"].chance == pytest.approx(alike, rel=1e-6)
+    counts = [1 / sum(((x - (c == k)) / (n - 1)) ** 2 for k, x in enumerate(m)) for c in range(3)]
     assert found["b>a", "class", "effective_classes"].chance == pytest.approx(
-        1 / float((shares**2).sum()), rel=1e-6
+        sum(x / n * count for x, count in zip(m, counts, strict=True)), rel=1e-6
     )
     assert found["b>a", "y", "r2"].chance == pytest.approx(1 - (n / (n - 1)) ** 2, rel=1e-9)
     assert found["b>a", "a", "effective_sample_size"].chance == n
@@ -86,9 +90,9 @@ def test_constant_encodings_are_chance_and_copies_at_low_temperature_the_sample_
     found = rows_of(evaluator, Representations(copies, {"y": y, "class": classes}))
     assert found["a>b", "b", "effective_sample_size"].value == pytest.approx(1)
     assert found["a>b", "b", "distinct_of_16"].value == pytest.approx(1)
-    assert found["a>b", "class", "purity"].value == pytest.approx(1)
-    assert found["a>b", "class", "effective_classes"].value == pytest.approx(1)
-    # The query's own value is left out: its neighbours are a 200th of the range away.
+    # The query's own value is left out: its neighbours, of other classes, are a 200th of the range away.
+    assert found["a>b", "class", "purity"].value == pytest.approx(0)
+    assert found["a>b", "class", "effective_classes"].value == pytest.approx(2, abs=0.02)
     assert 1 - 1e-3 < found["a>b", "y", "r2"].value < 1
     assert found["a>b", "y", "coverage_90"].value == pytest.approx(0.9)
 
@@ -183,6 +187,16 @@ def test_a_temperature_that_is_not_given_is_the_trained_losss():
     assert [
         row.value for row in Generation(20, temperature=1.0).evaluate(samples, samples, (), Trained())
     ] != asked
+
+
+def test_what_is_the_same_for_all_is_told_by_any_weights():
+    z = {name: torch.randn(20, 3, generator=generator(i)) for i, name in enumerate("ab")}
+    varied = torch.randn(20, 1, generator=generator(2))
+    both = torch.cat([varied, torch.full((20, 1), 0.1)], dim=1)
+    found = rows_of(Generation(20), Representations(z, {"varied": varied, "both": both}))
+    alone, mean = (found["a>b", name, "r2"] for name in ("varied", "both"))
+    assert mean.value == pytest.approx((alone.value + 1) / 2)
+    assert mean.chance == pytest.approx((alone.chance + 1) / 2)
 
 
 def test_fused_encodings_are_left_out_and_sizes_must_agree():
