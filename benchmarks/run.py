@@ -14,7 +14,17 @@ from pathlib import Path
 import torch
 
 HERE = Path(__file__).parent
-SCRIPTS = ("step_quick", "step_paper", "loss", "kernel_ridge", "classifiers", "comm", "pipeline", "sweep")
+SCRIPTS = (
+    "step_quick",
+    "step_paper",
+    "loss",
+    "kernel_ridge",
+    "classifiers",
+    "comm",
+    "drifters",
+    "pipeline",
+    "sweep",
+)
 
 
 def machine() -> str:

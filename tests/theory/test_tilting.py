@@ -135,7 +135,7 @@ def test_no_encoders_are_below_the_optimum(tilting, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("name", ["two-sided", "u given v", "joint"])
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("tilting", Tilting)
 def test_no_encoders_are_below_the_optimum_in_twenty_problems(tilting, name, seed):
     check(seed, tilting, name, starts=5)
