@@ -42,7 +42,8 @@ class ArraySource:
 
     def rows(self, rows: Tensor) -> Batch:
         """The samples of these numbers: vectors ``(n, d)``, series ``(n, T, d + 1)`` whose last column says with 1 or 0
-        whether a step is there, images ``(n, C, H, W)``, uint8; labels ``(n, k)``, int64 or float32."""
+        whether a step is there, images ``(n, C, H, W)``, uint8; labels ``(n, k)``, int64 or float32. Of several splits
+        the last one's samples are those that choose (:class:`~mmcl.worlds.Batch`)."""
         if len(self.splits) == 1:
             return _rows(self.splits[0], rows)
         ends = torch.tensor([len(split) for split in self.splits]).cumsum(0)
@@ -57,7 +58,7 @@ class ArraySource:
                     # Filled in, so that no more than one split is held twice.
                     target = whole.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))
                     target[mine] = values
-        return Batch(views, labels)
+        return Batch(views, labels, which == len(self.splits) - 1)
 
 
 def _rows(split: ArraySplit, rows: Tensor) -> Batch:
@@ -86,7 +87,8 @@ class ArrayFolder:
         folder: with the splits.
         views: the arrays that are modalities, two or more for an objective that compares them.
         labels: the arrays that are to be predicted; none: nothing is.
-        fit: splits whose samples evaluators' predictors are fitted on, and their strength chosen within.
+        fit: splits whose samples evaluators' predictors are fitted on. Of several the last one's choose the strength of
+            probes; of one a part that they name.
         test: the split that they are scored on, once.
 
     Raises:

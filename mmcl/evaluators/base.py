@@ -26,7 +26,8 @@ class Representations:
     means continuous, ``int64`` means discrete (class labels). ``information``: name of a representation -> factor ->
     the bits that the views it is made of tell at most, of the representations and factors where that is known.
     ``covariance``: of the two views' vectors side by side, where they are Gaussian with mean 0 and it is known.
-    ``sampled``: the same of the training samples, where there is a finite number of these.
+    ``sampled``: the same of the training samples, where there is a finite number of these. ``chooses``: ``(N,)``, bool:
+    the samples of the split that chooses the strength of what is fitted, where there is such a split.
 
     Raises ``ValueError``, naming the tensor, when one is not 2-D, has no column, has another ``N`` or
     another dtype, when ``N < 2``, or when a value is NaN or infinite (it says in how many rows): a score
@@ -38,6 +39,7 @@ class Representations:
     information: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     covariance: Tensor | None = None
     sampled: Tensor | None = None
+    chooses: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.z:

@@ -98,6 +98,7 @@ class FineTuned(ZeroShot):
         held_out: share of the fit split, of each class, that chooses the penalty, or not to learn, in (0, 1); of a
             class of two or more samples one or more. Where no class has two, nothing is learned.
         seed: of that choice.
+        projected: as of :class:`~mmcl.evaluators.ZeroShot`.
 
     Raises ``ValueError`` naming a bad field. Source: Baptista et al. (2025), Equations (33) to (35). Departures: (35)
     is taken as the argmax, with the temperature of (33). They minimise without a penalty, which of few samples, or of

@@ -117,6 +117,7 @@ class Generation(NothingFitted):
         level: of the interval, in (0, 1).
         similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
         temperature: tau > 0; ``None``: what the trained loss has, learned or not.
+        projected: of what the objective compared, behind the projection heads, instead of the encodings.
 
     Raises ``ValueError`` naming a bad field. Source: Baptista et al. (2025), Section 4, Theorem 4.2 and Figure 12; they
     draw from the model's law and show pictures. Effective sample size: Kish (1965).
@@ -127,6 +128,7 @@ class Generation(NothingFitted):
     level: float = 0.9
     similarity: str = "cosine"
     temperature: float | None = None
+    projected: bool = False
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)

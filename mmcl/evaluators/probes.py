@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
+from itertools import combinations, islice
 
 import torch
 from torch import Tensor
@@ -23,13 +23,15 @@ from mmcl.evaluators.base import (
     standardiser,
 )
 from mmcl.evaluators.networks import ROWS, Networks, train
-from mmcl.evaluators.scores import auroc, balanced_accuracy, information_bits
+from mmcl.evaluators.scores import auroc, balanced_accuracy, f1_scores, information_bits
 from mmcl.evaluators.softmax_regression import TOLERANCE, Problems, Solutions, solve
 
 log = logging.getLogger(__name__)
 
 KINDS = ("linear", "mlp", "bilinear")
 METRICS = ("balanced_accuracy", "auroc", "bits")
+MULTILABEL = ("f1_macro", "f1_weighted")
+"""Also of a factor of several components that are 1 or 0: labels of which a sample has any number."""
 
 CHOICE_TOLERANCE = 1e-4
 """Of the gradient where penalties are compared: scikit-learn's. What is scored is solved to
@@ -159,10 +161,16 @@ class Labels:
     held: Tensor
 
     @staticmethod
-    def of(columns: Sequence[Tensor], fraction: float, seed: int) -> Labels:
+    def of(columns: Sequence[Tensor], fraction: float, seed: int, chooses: Tensor | None = None) -> Labels:
+        """``chooses``: ``(N,)``, the samples that choose; ``None``, none or all: ``fraction`` of each class."""
         found = [torch.unique(y, return_inverse=True) for y in columns]
         target = torch.stack([places for _, places in found], dim=1)
-        held = torch.stack([hold_out(places, fraction, seed) for _, places in found], dim=1)
+        if chooses is None or bool(chooses.all()) or not bool(chooses.any()):
+            held = torch.stack([hold_out(places, fraction, seed) for _, places in found], dim=1)
+        else:
+            mask = chooses.to(target.device)
+            # A class that no other sample has can not be learned, whatever the strength.
+            held = torch.stack([mask & torch.isin(y, y[~mask]) for y in target.unbind(1)], dim=1)
         return Labels([classes for classes, _ in found], target, held)
 
     def __len__(self) -> int:
@@ -190,9 +198,9 @@ class Labels:
 class Probe(Predictor):
     """How well a classifier predicts each discrete factor from each representation, with splits of one role each.
 
-    The FIT split fits. A stratified part of it, ``held_out`` of each class, chooses the penalty by the cross-entropy of
-    probes fitted on the rest; the chosen one is fitted again on all of it. The TEST split is looked at once, by the
-    scores.
+    The FIT split fits. A part of it chooses the penalty by the cross-entropy of probes fitted on the rest; the chosen
+    one is fitted again on all of it. That part is the validation split where there is one (``fit.chooses``),
+    and else ``held_out`` of each class. The TEST split is looked at once, by the scores.
 
     * ``linear``: multinomial logistic regression (:mod:`~mmcl.evaluators.softmax_regression`) of the standardised
       representation. Convex and solved to a gradient of norm 1e-6, so its result is the optimum, not a solver's.
@@ -212,6 +220,11 @@ class Probe(Predictor):
       are those of classes that are equally frequent; for this metric they are corrected by the fit split's
       frequencies, as p(y | z) is proportional to the weighted one times p(y). The bound holds for any probabilities,
       but without that it would say nothing.
+
+    Of a factor of several components, all of them 1 or 0, labels of which a sample may have any number, also
+
+    * ``f1_macro``, ``f1_weighted``: of the more probable of both values of each label
+      (:func:`~mmcl.evaluators.scores.f1_scores`). Chance: of all labels for all, the best constant.
 
     Where Y depends on neither X1 nor X2 alone, the linear probe of [f(X1), g(X2)] predicts the most frequent class
     whatever f and g are: no column is correlated with Y, and the best logistic regression has zero weights. A balanced
@@ -233,7 +246,7 @@ class Probe(Predictor):
         targets: discrete factors; ``None``: all.
         penalties: on half the squared norm of the weights (not the intercepts), beside the mean cross-entropy in nats:
             > 0. scikit-learn's C is 1 / (n_fit penalty), for two classes 2 / (n_fit penalty).
-        held_out: the share that chooses, in (0, 1).
+        held_out: the share that chooses where no split does, in (0, 1).
         hidden_size, epochs: of ``mlp``, >= 1.
         max_features: products of ``bilinear``, >= 1.
         probe_seed: of the held-out part, and of ``mlp``'s initial weights and batches; in ``[0, 2^32)``.
@@ -279,7 +292,7 @@ class Probe(Predictor):
         reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
-        """Three rows per representation and discrete factor (none: no row, no cost); no use of ``objective``.
+        """A row per metric, representation and discrete factor (none: no row, no cost); no use of ``objective``.
 
         The ceiling is that of the same probe of the reference factors, one-hot (``bilinear``: of their products); of
         ``bits``, where that is known, what the views tell of the factor at most: ``test.information``.
@@ -294,7 +307,7 @@ class Probe(Predictor):
 
         def scores(x_fit: Inputs, x_test: Inputs, what: str) -> dict[str, dict[str, float]]:
             columns = [column for y in y_fit.values() for column in y.unbind(dim=1)]
-            logits = self.fit([x.to(device) for x in x_fit], columns, what)
+            logits = self.fit([x.to(device) for x in x_fit], columns, what, fit.chooses)
             return self._scores(logits(tuple(x.to(device) for x in x_test)), y_fit, y_test)
 
         ceiling: dict[str, dict[str, float]] = {}
@@ -322,17 +335,24 @@ class Probe(Predictor):
                     n_test=len(test),
                 )
                 for name in names
-                for metric in METRICS
+                for metric in found[name]
             ]
         return rows
 
-    def fit(self, inputs: Sequence[Tensor], columns: Sequence[Tensor], name: str = "probe") -> Logits:
-        """The probe of each of ``columns``, labels ``(N,)``, fitted on ``inputs``; ``name`` stands in what is logged.
+    def fit(
+        self,
+        inputs: Sequence[Tensor],
+        columns: Sequence[Tensor],
+        name: str = "probe",
+        chooses: Tensor | None = None,
+    ) -> Logits:
+        """The probe of each of ``columns``, labels ``(N,)``, fitted on ``inputs``; ``name`` stands in what is logged,
+        and ``chooses``, ``(N,)``, are the samples that choose, instead of a random part.
 
         It gives the logits of other inputs (of ``class_weighted`` those of equally frequent classes), and has seen
         nothing but its arguments.
         """
-        labels = Labels.of(columns, self.held_out, self.probe_seed)
+        labels = Labels.of(columns, self.held_out, self.probe_seed, chooses)
         inputs = tuple(inputs)
         if self.kind == "mlp":
             return self._fit_networks(inputs, labels)
@@ -481,10 +501,24 @@ class Probe(Predictor):
         remaining = iter(logits)
         found = {}
         for name, y in y_fit.items():
-            columns = zip(y.unbind(dim=1), y_test[name].unbind(dim=1), strict=True)
-            each = [component_scores(*pair, next(remaining), self.class_weighted) for pair in columns]
+            own = list(islice(remaining, y.shape[1]))
+            columns = zip(y.unbind(dim=1), y_test[name].unbind(dim=1), own, strict=True)
+            each = [component_scores(*column, self.class_weighted) for column in columns]
             found[name] = {metric: sum(s[metric] for s in each) / len(each) for metric in METRICS}
+            if _is_multilabel(y) and _is_multilabel(y_test[name]):
+                predicted = [_predicted(*column) for column in zip(y.unbind(dim=1), own, strict=True)]
+                scores = f1_scores(y_test[name], torch.stack(predicted, dim=1))
+                found[name] |= dict(zip(MULTILABEL, scores, strict=True))
         return found
+
+
+def _is_multilabel(y: Tensor) -> bool:
+    return y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all())
+
+
+def _predicted(y_fit: Tensor, logits: Tensor) -> Tensor:
+    """The most probable of the sorted classes of ``y_fit``, whose logits ``(N, K)`` are."""
+    return torch.unique(y_fit)[logits.argmax(dim=1)]
 
 
 def component_scores(y_fit: Tensor, y: Tensor, logits: Tensor, weighted: bool) -> dict[str, float]:
@@ -508,7 +542,7 @@ def component_scores(y_fit: Tensor, y: Tensor, logits: Tensor, weighted: bool) -
         padded[:, seen] = probabilities + math.log1p(-left)
         probabilities = padded
     return {
-        "balanced_accuracy": balanced_accuracy(y, classes[logits.argmax(dim=1)]),
+        "balanced_accuracy": balanced_accuracy(y, _predicted(y_fit, logits)),
         "auroc": auroc(places, odds),
         "bits": information_bits(places, probabilities),
     }
@@ -525,6 +559,8 @@ def _against_the_rest(logits: Tensor) -> Tensor:
 
 def _chance(metric: str, y: Tensor) -> float:
     """Of the best constant, mean over components."""
+    if metric in MULTILABEL:
+        return f1_scores(y, torch.ones_like(y))[MULTILABEL.index(metric)]
     if metric != "balanced_accuracy":
         return {"auroc": 0.5, "bits": 0.0}[metric]
     shares = [1 / len(torch.unique(column)) for column in y.unbind(dim=1)]

@@ -92,7 +92,7 @@ def _places(s: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
 class Retrieval(NothingFitted):
     """Recall at k: how often a query's partner is among the k most similar encodings of another modality.
 
-    Rows for each ordered pair of encodings: representation is the query's, target the other's. Metric
+    Rows for each ordered pair of single modalities: representation is the query's, target the other's. Metric
     ``recall_at_K``: the query's own partner is found, chance k / N. Metric ``median_rank``: the median over queries of
     the partner's place (:func:`ranks`), from 1; chance (N + 1) / 2. Metric ``class_recall_at_K``, where ``classes``
     names factors: a sample of the same classes is found. Chance: items in random order, for the classes as they are.
@@ -102,6 +102,7 @@ class Retrieval(NothingFitted):
         ks: numbers of items looked at, each >= 1 and <= ``n_test``.
         classes: discrete factors that all must agree; none: no such rows.
         similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
+        projected: of what the objective compared, behind the projection heads, instead of the encodings.
 
     Raises ``ValueError`` naming a bad field. Source: the usual Recall@K of cross-modal retrieval.
     """
@@ -110,6 +111,7 @@ class Retrieval(NothingFitted):
     ks: list[int] = field(default_factory=lambda: [1, 5, 10])
     classes: list[str] = field(default_factory=list)
     similarity: str = "cosine"
+    projected: bool = False
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)
@@ -126,7 +128,7 @@ class Retrieval(NothingFitted):
         reference: tuple[str, ...] = (),
         objective: Objective | None = None,
     ) -> list[Row]:
-        """Rows of every ordered pair of encodings; ``fit``, ``reference`` and ``objective`` are not used.
+        """Rows of every ordered pair of single modalities; ``fit``, ``reference`` and ``objective`` are not used.
 
         Raises ``ValueError`` for a class that is no discrete factor, and for encodings of different sizes.
         """
@@ -139,7 +141,9 @@ class Retrieval(NothingFitted):
                 require_choice("classes", name, known)
             wanted["class_recall_at"] = torch.cat([known[name].cpu() for name in self.classes], dim=1)
         return [
-            row for query, item in permutations(test.z, 2) for row in self._rows(test, query, item, wanted)
+            row
+            for query, item in permutations(test.modalities(), 2)
+            for row in self._rows(test, query, item, wanted)
         ]
 
     def _rows(self, test: Representations, query: str, item: str, wanted: dict[str, Tensor]) -> Iterator[Row]:

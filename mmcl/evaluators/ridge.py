@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmcl.checks import require
+from mmcl.checks import require, require_choice
 from mmcl.evaluators.base import Objective, Predictor, Representations, Row, predictor_rows
 from mmcl.evaluators.kernel_ridge import Grid, predict_kernel_ridge
-from mmcl.evaluators.scores import r2_score
+from mmcl.evaluators.scores import mean_squared_error, r2_score
 
 # Directions whose singular value is below this share of the largest are left out: scikit-learn's default, and
 # what separates a dimension from the rounding noise of float32 encodings that were made dependent.
 RANK_TOLERANCE = 1e-6
+
+SCORES = {"r2": r2_score, "mean_squared_error": mean_squared_error}
 
 
 def _mean(y: Tensor) -> Tensor:
@@ -45,10 +47,17 @@ def predict_least_squares(x_fit: Tensor, x_test: Tensor, targets: dict[str, Tens
 class LinearRegression(Predictor):
     """R^2 of continuous factors by least squares with intercept from standardised encodings (metric ``r2``).
 
-    ``n_fit``, ``n_test``: fresh samples that fit and that score, each >= 2 (defaults: the release's). The
-    score does not change under invertible affine maps of an encoding. Raises ``ValueError`` naming a bad
-    field. Source: the release of Daunhawer et al. (2023); the paper reports the kernel ridge only.
+    ``n_fit``, ``n_test``: fresh samples that fit and that score, each >= 2 (defaults: the release's). ``metric``: also
+    ``mean_squared_error``, where less is better and which is in the factor's own units. The score does not change under
+    invertible affine maps of an encoding. Raises ``ValueError`` naming a bad field. Source: the release of Daunhawer et
+    al. (2023); the paper reports the kernel ridge only.
     """
+
+    metric: str = "r2"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("metric", self.metric, SCORES)
 
     def evaluate(
         self,
@@ -59,7 +68,14 @@ class LinearRegression(Predictor):
     ) -> list[Row]:
         """One row per representation and continuous factor; ``objective`` is not used."""
         return predictor_rows(
-            fit, test, fit.continuous(), reference, "r2", predict_least_squares, _mean, r2_score
+            fit,
+            test,
+            fit.continuous(),
+            reference,
+            self.metric,
+            predict_least_squares,
+            _mean,
+            SCORES[self.metric],
         )
 
 

@@ -27,6 +27,9 @@ class BatchLike(Protocol):
     @property
     def factors(self) -> Mapping[str, Tensor]: ...
 
+    @property
+    def chooses(self) -> Tensor | None: ...
+
 
 Sample = Callable[[int | None, str, str | None], BatchLike]
 Encode = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -108,7 +111,7 @@ def run_evaluators(
             z = {name: h.to(device) for name, h in encode_in_chunks(encode, batch.views, chunk).items()}
             factors = {name: y.to(device) for name, y in batch.factors.items()}
             law = (information, covariance, sampled) if intervention == "none" else ({}, None, None)
-            result = Representations(z, factors, *law)
+            result = Representations(z, factors, *law, chooses=batch.chooses)
             if n is not None and len(result) != n:
                 raise ValueError(f"sample({n}, {split!r}, {intervention!r}) gave {len(result)} encodings")
             cache[key] = result

@@ -30,6 +30,15 @@ def r2_score(y: Tensor, prediction: Tensor) -> float:
     return float(scores.mean())
 
 
+def mean_squared_error(y: Tensor, prediction: Tensor) -> float:
+    """The mean of ``(y - prediction)^2`` over all elements of ``(N, k)``, float64, in the square of the factor's units.
+
+    >>> mean_squared_error(torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, 1.0]]))
+    0.5
+    """
+    return float((y.double() - prediction.double()).square().mean())
+
+
 def balanced_accuracy(y: Tensor, prediction: Tensor) -> float:
     """The mean of the classes' recalls, over the classes that ``y`` has; ``y``, ``prediction``: ``(N,)`` labels.
 
@@ -42,6 +51,23 @@ def balanced_accuracy(y: Tensor, prediction: Tensor) -> float:
     _, y, counts = torch.unique(y, return_inverse=True, return_counts=True)
     hits = torch.bincount(y, weights=right.double(), minlength=len(counts))
     return float((hits / counts).mean())
+
+
+def f1_scores(y: Tensor, prediction: Tensor) -> tuple[float, float]:
+    """Macro and weighted F1 of several labels that are 1 or 0, ``(N, C)``: in [0, 1].
+
+    Of each label 2 TP / (2 TP + FP + FN), 0 where that is 0 / 0; their mean, and by the number of samples that have
+    the label, 0 where none has any. scikit-learn's ``f1_score`` of multilabel indicators, ``zero_division=0``.
+
+    >>> f1_scores(torch.tensor([[1, 1], [1, 0], [1, 0]]), torch.tensor([[1, 0], [1, 0], [1, 0]]))
+    (0.5, 0.75)
+    """
+    y, prediction = y.bool(), prediction.bool()
+    support = y.sum(dim=0).double()
+    found = support + prediction.sum(dim=0)
+    each = 2 * (y & prediction).sum(dim=0) / found.clamp(min=1)
+    weighted = (support * each).sum() / support.sum().clamp(min=1)
+    return float(each.mean()), float(weighted)
 
 
 def auroc(y: Tensor, scores: Tensor) -> float:

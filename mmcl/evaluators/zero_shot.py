@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 
 import torch
@@ -50,6 +50,7 @@ class ZeroShot(WithoutInterventions):
         n_fit: samples that give the classes' encodings, >= 2; ``None``: all.
         n_test: samples that are classified, >= 2; ``None``: all.
         similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product`` (no temperature matters).
+        projected: of what the objective compared, behind the projection heads, instead of the encodings.
 
     Raises ``ValueError`` naming a bad field. Source: zero-shot classification of Radford et al. (2021); Algorithm 2 of
     Baptista et al. (2025).
@@ -58,6 +59,7 @@ class ZeroShot(WithoutInterventions):
     n_fit: int | None = 20480
     n_test: int | None = 2000
     similarity: str = "cosine"
+    projected: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)

@@ -30,7 +30,7 @@ from mmcl.reports.summary import (
     summarise_rows,
 )
 
-PER_CENT = ("balanced_accuracy",)
+PER_CENT = ("balanced_accuracy", "f1_macro", "f1_weighted")
 PROBE_COLOURS = ("#2171b5", "#fd8d3c", "#238b45", "#6a51a3", "#cb181d")
 SHOWN = 12
 """Rows of an evaluator that are shown at most; of one with more, their number."""

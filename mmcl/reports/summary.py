@@ -22,6 +22,8 @@ PROBE_METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC",
     "bits": "lower bound, bits",
+    "f1_macro": "macro F1",
+    "f1_weighted": "weighted F1",
 }
 """What probes are scored by, and how it is called."""
 RECALLS = {"recall_at": "Recall", "class_recall_at": "Recall of the classes"}

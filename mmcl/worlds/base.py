@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -21,13 +21,15 @@ class Batch:
     """Observations and the factors that made them, row by row.
 
     Shapes: ``views[name]: (n, d_name)`` float; ``factors[name]: (n, k)``, float where the factor is
-    continuous and int64 (one column of class indices per component) where it is discrete.
+    continuous and int64 (one column of class indices per component) where it is discrete. ``chooses: (n,)``, bool: of
+    samples that predictors are fitted on, those of the split that chooses their strength; ``None``: there is no such.
 
     Raises ``ValueError`` if there is no view, or if the tensors differ in their number of rows.
     """
 
     views: dict[str, Tensor]
     factors: dict[str, Tensor]
+    chooses: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -44,18 +46,19 @@ class Batch:
         return Batch(
             views={name: view[rows] for name, view in self.views.items()},
             factors={name: factor[rows] for name, factor in self.factors.items()},
+            chooses=None if self.chooses is None else self.chooses[rows],
         )
 
     def pinned(self) -> Batch:
         """The batch with its views in page-locked memory, which a GPU copies from while it computes. Needs CUDA."""
-        return Batch({name: view.pin_memory() for name, view in self.views.items()}, self.factors)
+        return replace(self, views={name: view.pin_memory() for name, view in self.views.items()})
 
     def views_to(self, device: torch.device) -> Batch:
         """The batch with its views on ``device``; factors stay where they are."""
         if all(view.device == device for view in self.views.values()):
             return self
         views = {name: view.to(device, non_blocking=True) for name, view in self.views.items()}
-        return Batch(views=views, factors=self.factors)
+        return replace(self, views=views)
 
 
 @dataclass(frozen=True)

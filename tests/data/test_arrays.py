@@ -78,11 +78,15 @@ def test_predictors_are_fitted_on_the_splits_that_are_named(tmp_path):
         for row in np.load(folder / split / "x.npy").astype("f4")
     }
     assert {tuple(row) for row in fit.views["x"].numpy()} == whole
+    chosen = {tuple(row) for row in fit.views["x"][fit.chooses].numpy()}
+    assert chosen == {tuple(row) for row in np.load(folder / "validation" / "x.npy").astype("f4")}
+    assert torch.equal(fit.rows(slice(5, 9)).chooses, fit.chooses[5:9])
     assert sorted(world.part("test").sample(6, torch.Generator()).views["x"][:, 0].tolist()) == list(range(6))
     with pytest.raises(ValueError, match=r"n=18: must be <= 17, the pairs of train\+validation"):
         world.check_size("validation", 18)
     alone = draw(folder, fit=["train"])
     assert alone.size("validation") == 12
+    assert alone.part("validation").sample(12, torch.Generator()).chooses is None
     assert len(alone.part("validation").sample(12, torch.Generator()).views["x"].unique(dim=0)) == 12
 
 

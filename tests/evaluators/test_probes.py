@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmcl.evaluators import Probe, Representations, Row
-from mmcl.evaluators.probes import component_scores, features, hold_out, sample_weights
-from mmcl.evaluators.scores import auroc, balanced_accuracy, information_bits
+from mmcl.evaluators.probes import Labels, component_scores, features, hold_out, sample_weights
+from mmcl.evaluators.scores import auroc, balanced_accuracy, f1_scores, information_bits
 from mmcl.evaluators.softmax_regression import Problems, solve
 
 FEW = [1.0, 0.01, 0.0001]
@@ -335,6 +335,36 @@ def test_the_penalty_is_the_one_that_the_held_out_part_would_choose() -> None:
     torch.testing.assert_close(found, torch.as_tensor(expected), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("probe", KINDS[:3], ids=IDS[:3])
+def test_the_split_that_chooses_is_no_other_part(probe: Probe) -> None:
+    """Training samples that their encoding gives away, as one that was told their labels: they would choose weakness.
+
+    On the validation split, and the test split, the encoding is noise: the strongest penalty is the best.
+    """
+    n, penalties = 300, [10.0, 1e-4]
+    y = labels(3 * n, 2)
+    h = normal(3 * n, 20)
+    h[:n, 0] = 3 * (2.0 * y[:n] - 1) + 0.1 * h[:n, 0]
+    fit, test = split({"h": h}, {"y": y}, 2 * n)
+    probe = replace(probe, penalties=penalties)
+    blind, told = (
+        table(probe.evaluate(side, test)) for side in (fit, replace(fit, chooses=torch.arange(2 * n) >= n))
+    )
+    assert told["h", "y", "bits"] > blind["h", "y", "bits"] + 0.05
+    assert told["h", "y", "bits"] == pytest.approx(0, abs=0.05)
+    strong = table(replace(probe, penalties=penalties[:1]).evaluate(fit, test))
+    if probe.kind == "linear":
+        assert told["h", "y", "bits"] == pytest.approx(strong["h", "y", "bits"], abs=1e-6)
+
+
+def test_a_class_of_the_choosing_split_alone_chooses_nothing() -> None:
+    y = torch.tensor([0, 0, 1, 1, 0, 1, 2])
+    held = Labels.of([y], 0.5, 0, torch.arange(7) >= 4).held[:, 0]
+    assert held.tolist() == [False] * 4 + [True, True, False]
+    everything = Labels.of([y], 0.5, 0, torch.ones(7, dtype=torch.bool)).held
+    assert torch.equal(everything, Labels.of([y], 0.5, 0).held)
+
+
 def test_the_held_out_part_has_its_share_of_each_class_but_never_all() -> None:
     y = torch.tensor([0] * 50 + [1] * 10 + [2])
     held = hold_out(y, 0.2, seed=0)
@@ -355,6 +385,37 @@ def test_components_are_probed_apart_and_averaged() -> None:
         assert found["h", "y", metric] == pytest.approx(mean, abs=1e-5)
     chance = {r.metric: r.chance for r in rows if r.target == "y"}
     assert chance == {"balanced_accuracy": pytest.approx(0.35), "auroc": 0.5, "bits": 0.0}
+
+
+def test_f1_of_several_labels_is_scikit_learns() -> None:
+    """Of one label that no sample has, and one that is predicted of none, among them."""
+    shares = torch.tensor([0.5, 0.1, 0.9, 0.0, 0.3])
+    y, guess = (torch.rand(200, 5, generator=torch.Generator().manual_seed(s)) < shares for s in (0, 1))
+    guess[:, 4] = False
+    for ours, average in zip(f1_scores(y.long(), guess.long()), ("macro", "weighted"), strict=True):
+        theirs = metrics.f1_score(y.numpy(), guess.numpy(), average=average, zero_division=0)
+        assert ours == pytest.approx(theirs, abs=1e-12)
+    assert f1_scores(y[:, 3:4], guess[:, 3:4]) == (0.0, 0.0)
+
+
+def test_labels_of_which_a_sample_has_any_number_have_f1_too() -> None:
+    y = torch.stack([labels(800, k, seed=k) == 0 for k in (2, 3, 9)], dim=1).long()
+    one, three = y[:, :1], torch.stack([labels(800, 3, seed=7), labels(800, 3, seed=8)], dim=1)
+    z = {"h": y + 0.5 * normal(800, 3)}
+    rows = Probe(penalties=[1e-5]).evaluate(*split(z, {"genres": y, "one": one, "three": three}, 400))
+    found = {(r.target, r.metric): r for r in rows}
+    assert {target for target, metric in found if metric.startswith("f1")} == {"genres"}
+    alone = Probe(penalties=[1e-5]).fit([z["h"][:400]], list(y[:400].unbind(1)))
+    predicted = torch.stack([x.argmax(dim=1) for x in alone((z["h"][400:],))], dim=1)
+    shares = y[400:].double().mean(dim=0)
+    for average in ("macro", "weighted"):
+        row = found["genres", f"f1_{average}"]
+        theirs = metrics.f1_score(y[400:].numpy(), predicted.numpy(), average=average)
+        assert row.value == pytest.approx(theirs)
+        # All labels for all: 2 p / (1 + p) each.
+        weight = shares / shares.sum() if average == "weighted" else torch.full((3,), 1 / 3)
+        assert row.chance == pytest.approx(float((weight * 2 * shares / (1 + shares)).sum()))
+        assert row.value > row.chance
 
 
 # ---------- rows, ceilings, and unusual samples

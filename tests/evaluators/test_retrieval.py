@@ -87,6 +87,13 @@ def test_chance_of_a_hit():
     assert chance_of_a_hit(0, torch.tensor(5), torch.tensor(2)).item() == 0
 
 
+def test_encodings_of_several_modalities_are_not_searched():
+    z = {"image": normals(12, 3, 0), "text": normals(12, 3, 1), "image+text": normals(12, 6, 2)}
+    samples = Representations(z, {})
+    rows = Retrieval(12, [1]).evaluate(samples, samples)
+    assert {(row.representation, row.target) for row in rows} == {("image", "text"), ("text", "image")}
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"ks=\[1, 30\]: must be from 1 to n_test = 20"):
         Retrieval(n_test=20, ks=[1, 30])

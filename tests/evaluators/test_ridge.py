@@ -147,7 +147,15 @@ def test_linear_is_scikit_learns_also_when_rank_deficient() -> None:
     scaler = preprocessing.StandardScaler().fit(z[:200].double().numpy())
     x, x_test = (scaler.transform(part.double().numpy()) for part in (z[:200], z[200:]))
     model = linear_model.LinearRegression().fit(x, y["y"][:200].double().numpy())
-    assert row.value == pytest.approx(model.score(x_test, y["y"][200:].double().numpy()), abs=1e-9)
+    true = y["y"][200:].double().numpy()
+    assert row.value == pytest.approx(model.score(x_test, true), abs=1e-9)
+    (row,) = LinearRegression(metric="mean_squared_error").evaluate(fit, test)
+    assert row.metric == "mean_squared_error"
+    assert row.value == pytest.approx(metrics.mean_squared_error(true, model.predict(x_test)), rel=1e-9)
+    constant = (true - y["y"][:200].double().numpy().mean(axis=0)) ** 2
+    assert row.chance == pytest.approx(constant.mean(), rel=1e-9)
+    with pytest.raises(ValueError, match="metric='mae': must be one of r2, mean_squared_error"):
+        LinearRegression(metric="mae")
 
 
 @pytest.mark.parametrize("evaluator", [LinearRegression(), KernelRidge()])
