@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
@@ -120,6 +121,18 @@ def test_av_mnist_is_two_pictures(tmp_path):
         np.save(folder / "image" / "test_data.npy", wrong)
         with pytest.raises(UserError, match=r"test_data\.npy: values .* must be whole numbers from 0 to 255"):
             read_set("av_mnist", folder, Options())
+    np.save(folder / "image" / "test_data.npy", x[:24])
+    for labels, said in (
+        (np.array([np.nan] * 24), "row 0 .from 0. is nan"),
+        (np.arange(24) + 0.7, r"row 0 .from 0. is 0\.7; must be a class: 0, 1, 2"),
+        (np.arange(24) - 1, "row 0 .from 0. is -1; must be a class"),
+        (np.zeros((24, 3)), r"has shape \(24, 3\)"),
+    ):
+        np.save(folder / "test_labels.npy", labels)
+        with pytest.raises(UserError, match=rf"test_labels\.npy: {said}"):
+            read_set("av_mnist", folder, Options())
+    np.save(folder / "test_labels.npy", np.arange(24.0)[:, None] % 10)
+    assert read_set("av_mnist", folder, Options())["test"]["label"].tolist() == [i % 10 for i in range(24)]
 
 
 def test_films_are_joined_with_their_features_by_name(tmp_path):
@@ -170,6 +183,10 @@ def test_memes_are_held_out_of_training_by_their_names(tmp_path):
     for part in found.values():
         odd = part["image"][:, 0, 0] % 2
         np.testing.assert_array_equal(part["label"], odd)
+    for label in (0.9, 3, "1", None):
+        (folder / "dev.jsonl").write_text(json.dumps({"id": 1000, "label": label}) + "\n")
+        with pytest.raises(UserError, match=r"dev\.jsonl: line 1 has the label .*; must be 0 or 1"):
+            read_set("hateful_memes", folder, Options(features=features))
 
 
 def test_a_files_trajectory_is_what_stands_before_its_number():
@@ -272,6 +289,8 @@ def damage(tables, fault):
         return [1, 2]
     elif fault == "nan":
         tables["train"]["labels"][3] = np.nan
+    elif fault == "view":
+        tables["valid"]["text"][2, -1, 4] = np.inf
     elif fault == "silent":
         tables["test"]["text"][:] = 0
     return tables
@@ -285,6 +304,10 @@ def damage(tables, fault):
         ("shape", r"split train, audio: has shape \(24, 40, 5\).*must be numbers of shape \(24, 50, any\)"),
         ("labels", r"labels: has shape \(5, 1, 1\).*must be 24 numbers"),
         ("nan", "split train, labels: row 3 .from 0. is nan"),
+        (
+            "view",
+            r"validation, text \(of the samples that are kept\): row 2 .from 0. is inf; must be a number",
+        ),
         ("ragged", "split train, text: no array of numbers"),
         ("list", "has no split 'train'; it has list"),
         ("silent", "split test: no sample of it has a text"),

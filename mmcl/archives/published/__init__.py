@@ -12,9 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from mmcl.archives.published.affect import affect
 from mmcl.archives.published.av_mnist import av_mnist
-from mmcl.archives.published.common import Options, Split
+from mmcl.archives.published.common import Options, Split, finite
 from mmcl.archives.published.features import hateful_memes, mm_imdb
 from mmcl.archives.published.mimic import mimic
 from mmcl.archives.published.vision_touch import vision_touch
@@ -40,9 +42,15 @@ def read_set(name: str, source: Path, options: Options) -> dict[str, Split]:
 
     Raises:
         ValueError: a set that there is not, or an option out of range.
-        UserError: a file that is missing or damaged, or of another form.
+        UserError: a file that is missing or damaged, or of another form, or a view or label that holds NaN or infinity.
     """
     require_choice("set", name, SETS)
     if not source.exists():
         raise UserError(f"{source}: no such file or folder")
-    return SETS[name](source, options)
+    splits = SETS[name](source, options)
+    for split, arrays in splits.items():
+        for array_name, array in arrays.items():
+            if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+                # Hours later training would refuse them.
+                finite(array, f"{source}, {split}, {array_name} (of the samples that are kept)")
+    return splits

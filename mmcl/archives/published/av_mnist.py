@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl.archives.published.common import Options, Split, open_numpy, pixels
+from mmcl.archives.published.common import Options, Split, open_numpy, pixels, whole
 from mmcl.errors import UserError
 
 
@@ -35,12 +35,17 @@ def av_mnist(source: Path, options: Options) -> dict[str, Split]:
             )
         return pixels(x, str(source / name)).reshape(-1, 1, side, side)
 
+    def labels(name: str) -> np.ndarray:
+        y = load(name)
+        column = y.reshape(-1) if y.size == len(y) else y
+        return whole(column, (None,), str(source / name))
+
     found = {}
     for split in ("train", "test"):
         arrays = {
             "image": picture(f"image/{split}_data.npy", 28),
             "audio": picture(f"audio/{split}_data.npy", 112),
-            "label": load(f"{split}_labels.npy").astype(np.int64),
+            "label": labels(f"{split}_labels.npy"),
         }
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) > 1:

@@ -93,11 +93,21 @@ def shaped(array: np.ndarray, shape: Sequence[int | None], place: str) -> np.nda
 
 def finite(labels: np.ndarray, place: str) -> np.ndarray:
     """``labels``, if each is a number: whether NaN is above 0 is no class."""
-    bad = np.argwhere(~np.isfinite(labels))
-    if len(bad):
-        at = tuple(bad[0].tolist())
+    good = np.isfinite(labels)
+    if not good.all():
+        at = tuple(np.argwhere(~good)[0].tolist())
         raise UserError(f"{place}: row {at[0]} (from 0) is {labels[at]}; must be a number")
     return labels
+
+
+def whole(labels: np.ndarray, shape: Sequence[int | None], place: str) -> np.ndarray:
+    """``labels``, int64, if they are of this shape and whole numbers, 0 or more: classes."""
+    labels = finite(shaped(labels, shape, place), place)
+    bad = np.argwhere((labels != np.floor(labels)) | (labels < 0))
+    if len(bad):
+        at = tuple(bad[0].tolist())
+        raise UserError(f"{place}: row {at[0]} (from 0) is {labels[at]}; must be a class: 0, 1, 2, ...")
+    return labels.astype(np.int64)
 
 
 def read_json(path: Path) -> Any:

@@ -87,13 +87,15 @@ def hateful_memes(source: Path, options: Options) -> dict[str, Split]:
         for place, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
-                name, label = str(row["id"]), int(row["label"])
+                name, label = str(row["id"]), row["label"]
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path}: line {place} has no id and label ({error})") from None
+            if label not in (0, 1):
+                raise UserError(f"{path}: line {place} has the label {label!r}; must be 0 or 1 (hateful)")
             held = hashlib.sha256(name.encode()).digest()[0] < 26
             split = "test" if file == "dev.jsonl" else "validation" if held else "train"
             numbers[split].append(name)
-            labels[split].append(label)
+            labels[split].append(int(label))
     return _with_features(
         source, numbers, {split: np.array(found) for split, found in labels.items()}, options
     )
