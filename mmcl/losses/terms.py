@@ -15,7 +15,7 @@ from itertools import combinations, permutations
 from mmcl.checks import require
 from mmcl.losses.options import Negatives, as_member, require_positive
 
-EACH, OTHER, ALL = "each", "other", "all"
+EACH, OTHER, ALL, FIRST = "each", "other", "all", "first"
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Term:
     """The contrast of ``first`` with ``second``.
 
     Args:
-        first: an encoding's name, or ``each`` (of the single modalities) or ``all`` (all modalities together), each
-            with ``@1``, ``@2``, ... for an augmented draw.
+        first: an encoding's name, or ``each`` (of the single modalities), ``first`` (the first of these) or ``all``
+            (all modalities together), each with ``@1``, ``@2``, ... for an augmented draw.
         second: the same, or ``other`` after ``each``: every other modality. ``each`` after ``each`` is the same
             modality, of another draw; after anything else it is each in turn.
         weight: > 0; see :class:`~mmcl.losses.Contrastive` for what it is a weight in.
@@ -141,7 +141,8 @@ def _pairs(term: Term, modalities: Sequence[str]) -> list[tuple[str, str]]:
     (left, *at_left), (right, *at_right) = term.first.split("@"), term.second.split("@")
 
     def called(name: str, draw: list[str]) -> str:
-        return "@".join(["+".join(modalities) if name == ALL else name, *draw])
+        stands_for = {ALL: "+".join(modalities), FIRST: modalities[0]}
+        return "@".join([stands_for.get(name, name), *draw])
 
     if right == OTHER:
         # Of one draw, (a, b) and (b, a) are the same pair.

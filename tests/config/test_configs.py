@@ -173,10 +173,12 @@ def test_numerical_paper_is_table_2a():
 PUBLISHED = {
     "mosi": (40, 1e-3, 2_100),
     "ur_funny": (40, 1e-3, 16_600),
+    "ur_funny_three": (40, 1e-4, 16_600),
     "mustard": (40, 1e-3, 700),
     "mimic": (512, 1e-3, 45_400),
     "vision_touch": (128, 1e-3, 183_800),
     "vision_touch_contact": (512, 1e-4, 183_800),
+    "vision_touch_contact_two": (512, 1e-3, 183_800),
     "mm_imdb": (768, 1e-4, 17_010),
     "hateful_memes": (768, 1e-4, 12_000),
 }
@@ -192,6 +194,7 @@ def test_presets_of_published_sets_have_the_published_values(name):
     assert (optimizer.lr, optimizer.weight_decay, optimizer.decoupled) == (rate, 1e-2, True)
     assert (found.encoder.encoding_size, found.encoder.head.widths) == (width, [512, 512, 256])
     assert found.loss.temperature == 0.1
+    assert (found.trainer.gradient_clip_val, found.trainer.precision.value) == (None, "fp32")
     # Constant, or a warm-up to the whole rate and a cosine from there on.
     shares = [optimizer.schedule.factor(round(t * steps), steps) for t in (0.0, 0.05, 0.5, 0.9)]
     warm = WARM.get(name)

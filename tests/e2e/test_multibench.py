@@ -57,7 +57,8 @@ THREE = "data.views=[vision,text,audio]"
 
 def test_every_preset_is_here():
     presets = {path.stem for path in (CONF / "experiment" / "multibench").glob("*.yaml")}
-    assert presets - {"base", "vision_touch_contact"} == set(SETS)
+    variants = {"vision_touch_contact", "vision_touch_contact_two", "ur_funny_three"}
+    assert presets - {"base", *variants} == set(SETS)
 
 
 def convert(name):
@@ -78,27 +79,30 @@ def run(cli, experiment, *overrides):
     [
         ("mosi", "comm", 2, ()),
         ("mosei", "cross_self", 2, ()),
-        ("ur_funny", "comm", 3, (THREE,)),
+        ("ur_funny_three", "comm", 3, ()),
         ("mustard", "cmc", 3, (THREE,)),
         ("mimic", "comm", 2, (SMALL,)),
         ("vision_touch", "comm", 2, (SMALL,)),
         ("vision_touch_contact", "comm", 3, (SMALL,)),
-        ("vision_touch_contact", "cross", 2, (SMALL, "data.views=[image,position]")),
+        ("vision_touch_contact_two", "cross", 2, (SMALL,)),
         ("av_mnist", "comm", 2, ()),
         ("mm_imdb", "comm", 2, ()),
+        ("mm_imdb", "slip", 2, ()),
         ("hateful_memes", "comm", 2, ()),
     ],
 )
 def test_two_epochs_and_an_evaluation(cli, experiment, method, views, more):
-    name = experiment.removesuffix("_contact")
+    name = next(name for name in sorted(SETS, key=len, reverse=True) if experiment.startswith(name))
     convert(name)
-    evaluator = "linear" if experiment == "vision_touch" else "probe_linear"
+    evaluator = "linear,linear_squared_error" if experiment == "vision_touch" else "probe_linear"
     rows = run(cli, experiment, f"method={method}", "trainer.max_steps=8", f"evaluator=[{evaluator}]", *more)
     assert sorted(name.count("+") for name in rows.representation.unique()) == [0] * views + [views - 1]
     assert rows.value.notna().all()
     labels = {split: len(np.load(next(Path("data", name, split).glob("[cl]*.npy")))) for split in SPLITS}
     assert set(rows.n_fit) == {labels["train"] + labels["validation"]}  # all that is given
     assert set(rows.n_test) == {labels["test"]}
+    published = {"mm_imdb": {"f1_macro", "f1_weighted"}, "vision_touch": {"mean_squared_error"}}
+    assert published.get(experiment, {"balanced_accuracy"}) <= set(rows.metric)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 from tests.data.own import picture, record, write_pairs, write_table
@@ -61,6 +62,31 @@ def test_two_hundred_pairs_without_factors(tmp_path):
     assert "own/pairs.csv: its split" in other.stderr
     assert "is not the one that this run was trained with" in other.stderr
     assert "Traceback" not in other.stderr
+
+
+@pytest.mark.parametrize("method", ["comm", "slip"])
+def test_comm_of_images_and_texts(tmp_path, method):
+    write_pairs(tmp_path / "own", 200)
+    table = tmp_path / "own/pairs.csv"
+    table.write_text(table.read_text().replace("photo,caption", "image,text", 1))
+    here = (
+        "experiment=pairs/comm", f"method={method}", "data.images=[image]", "data.texts=[text]", "data.content=[shape]",
+        "evaluator=[retrieval,probe_linear]",
+    )  # fmt: skip
+    done = call(tmp_path, "train.py", *QUICK, *here)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("runs/pairs/comm/*")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["augmentation"]["views"]["text"]["probability"] == 0.15
+    rows = pd.read_csv(run / "results.csv")
+    recall = rows[rows.evaluator == "retrieval"].set_index(["representation", "metric"])
+    assert set(recall.index.get_level_values(0)) == {"image", "text"}
+    if method == "slip":  # CoMM compares no modality with another
+        assert recall.value["image", "recall_at_5"] > 5 / 20
+    probed = rows[rows.evaluator == "probe_linear"]
+    assert set(probed.representation) == {"image", "text", "image+text"}
+    losses = pd.read_csv(run / "metrics.csv").query("name == 'loss'").value
+    assert losses[-10:].mean() < losses.iloc[:3].mean()
 
 
 def test_a_folder_of_two_images_whose_pictures_reach_wandb(tmp_path):

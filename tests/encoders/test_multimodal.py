@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from mmcl.encoders.backbones import (
     Table,
     TorchvisionNet,
     Vector,
+    Words,
 )
 from mmcl.encoders.backbones.images import Trunk
 from mmcl.encoders.backbones.positions import sine_positions
@@ -131,6 +134,46 @@ def test_padding_changes_nothing(backbone, fusion):
         for other in z[1:]:
             for name, h in z[0].items():
                 torch.testing.assert_close(h, other[name], atol=1e-5, rtol=1e-5)
+
+
+def texts(lengths=(3, 6, 6, 1, 4, 5), vocabulary=20):
+    x = torch.randint(3, vocabulary, (len(lengths), 6), generator=g(8))
+    return x * (torch.arange(6) < torch.tensor(lengths)[:, None])
+
+
+@pytest.mark.parametrize("fusion", ["transformer", "concatenation"])
+def test_behind_the_end_of_a_text_there_is_nothing_and_its_order_counts(fusion):
+    spec = Multimodal(
+        8, Vector([4]), {"x": Words(2, 2, 16, vocabulary_size=20)}, FUSIONS[fusion], Head([], shared=False)
+    )
+    x = texts()
+    encoders = spec.build({"x": x, "v": VIEWS["table"]}, g())
+    longer = torch.cat([x, torch.zeros(N, 3, dtype=torch.int64)], dim=1)
+    turned = x.clone()
+    turned[1] = x[1].flip(0)
+    for mode in (True, False):
+        encoders.train(mode)
+        z, padded, other = (encoders({"x": words, "v": VIEWS["table"]}) for words in (x, longer, turned))
+        for name, h in z.items():
+            torch.testing.assert_close(h, padded[name], atol=1e-5, rtol=1e-5)
+        assert (z["x"] - other["x"]).abs().amax(dim=1)[1] > 1e-2
+        torch.testing.assert_close(z["x"][2:], other["x"][2:], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sample", "size", "said"),
+    [
+        (torch.ones(4, 5), 8, "shape="),
+        (torch.ones(4, 5, 2, dtype=torch.int64), 8, "shape="),
+        (torch.full((4, 5), 20), 8, "vocabulary_size=20: must be > 20"),
+        (torch.ones(4, 5, dtype=torch.int64), 9, "encoder.encoding_size=9: must be a multiple of heads=2"),
+    ],
+)
+def test_what_are_no_words_of_the_vocabulary_is_told(sample, size, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        Words(heads=2, vocabulary_size=20).build(sample, size)
+    with pytest.raises(ValueError, match="vocabulary_size=2"):
+        Words(vocabulary_size=2)
 
 
 def test_a_series_without_any_step_is_a_number_all_the_same():

@@ -113,11 +113,13 @@ def test_a_preset_is_its_loop_twin_in_value_and_gradient(name, modalities):
             torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
 
 
-def test_cross_self_and_slip_are_half_of_theirs_for_two_modalities():
-    z = encodings(("x1", "x2"))
-    twice = crossed(z, ("x1", "x2")) + selves(z, ("x1", "x2"))
+@pytest.mark.parametrize("modalities", [("x1", "x2"), ("image", "text")])
+def test_cross_self_and_slip_are_half_of_theirs_for_two_modalities(modalities):
+    z = encodings(modalities)
+    twice = crossed(z, modalities) + selves(z, modalities)
     assert 2 * preset("cross_self")(z).item() == pytest.approx(twice.item())
-    twice = clip(z["x1"], z["x2"], 0.07) + nt_xent(z["x1@1"], z["x1@2"], 0.1)
+    a, b = modalities
+    twice = clip(z[a], z[b], 0.07) + nt_xent(z[f"{a}@1"], z[f"{a}@2"], 0.1)
     assert 2 * preset("slip")(z).item() == pytest.approx(twice.item(), rel=1e-6)
 
 

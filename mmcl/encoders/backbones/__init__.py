@@ -3,6 +3,7 @@
 from mmcl.encoders.backbones.images import ConvNet, TorchvisionNet
 from mmcl.encoders.backbones.series import CausalConvolutions, Recurrent, SeriesTransformer
 from mmcl.encoders.backbones.vectors import Features, Table, Vector
+from mmcl.encoders.backbones.words import Words
 
 __all__ = [
     "CausalConvolutions",
@@ -13,4 +14,5 @@ __all__ = [
     "Table",
     "TorchvisionNet",
     "Vector",
+    "Words",
 ]

@@ -65,6 +65,12 @@ class SeriesTransformer:
     def build(self, sample: Tensor, size: int) -> nn.Module:
         """For a sample ``(n, T, d + 1)``. Raises ``ValueError`` for another shape, or a size that heads do not
         divide."""
+        self.check_size(size)
+        project = nn.Linear(check_series(sample), size, bias=False)
+        return SeriesTransformerNet(project, size, self)
+
+    def check_size(self, size: int) -> None:
+        """Raise ``ValueError`` for a size that heads do not divide, or an odd one where steps have positions."""
         require(size % self.heads == 0, "encoder.encoding_size", size, f"a multiple of heads={self.heads}")
         require(
             not self.positions or size % 2 == 0,
@@ -72,15 +78,14 @@ class SeriesTransformer:
             size,
             "even where steps have positions",
         )
-        return SeriesTransformerNet(check_series(sample), size, self)
 
 
 class SeriesTransformerNet(nn.Module):
-    """``(B, T, d + 1) -> Tokens (B, T, size)``."""
+    """``(B, T, d + 1) -> Tokens (B, T, size)``; ``project`` maps steps to ``size``."""
 
-    def __init__(self, features: int, size: int, spec: SeriesTransformer) -> None:
+    def __init__(self, project: nn.Module, size: int, spec: SeriesTransformer) -> None:
         super().__init__()
-        self.project = nn.Linear(features, size, bias=False)
+        self.project = project
         self.positions = spec.positions
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -90,8 +95,12 @@ class SeriesTransformerNet(nn.Module):
         )
         self.norm = nn.LayerNorm(size)
 
+    def steps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What is projected, and which steps are there, ``(B, T)``, bool."""
+        return split_series(x)
+
     def forward(self, x: Tensor) -> Tokens:
-        values, there = split_series(x)
+        values, there = self.steps(x)
         h = self.project(values)
         if self.positions:
             h = h + line_positions(h.shape[1], h.shape[2]).to(h)
