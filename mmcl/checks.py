@@ -26,12 +26,12 @@ def require_share(name: str, value: float) -> None:
 def require_view_names(names: Iterable[str]) -> None:
     """Raise ``ValueError`` for a view's name that would mean something else among encodings: ``x1+x2``, ``x1@1``."""
     for name in names:
-        good = not set("+@") & set(name) and name not in ("each", "other", "all")
+        good = not set("+@") & set(name) and name not in ("each", "other", "all", "first")
         require(
             good,
             "view",
             name,
-            "a name without '+' and '@', and not each, other or all: encodings are called so",
+            "a name without '+' and '@', and not each, other, all or first: encodings are called so",
         )
 
 

@@ -406,11 +406,17 @@ def _check_fit(config: Train, world: World) -> None:
         require_choice("loss.label", label, world.roles)
         values = world.sample(2, generator(config.run.seed, Stream.INIT, 1)).factors[label]
         config.loss.check(values.shape[1], world.roles[label].classes)
-    vocabulary, size = getattr(world, "vocabulary", None), getattr(config.encoder, "vocabulary_size", None)
-    if vocabulary is not None and size is not None and len(vocabulary) > size:
-        raise UserError(
-            f"encoder.vocabulary_size={size}: must be > {len(vocabulary) - 1}, the largest number of a word of training"
-        )
+    vocabulary = getattr(world, "vocabulary", None)
+    parts = {"encoder": config.encoder}
+    for view, backbone in getattr(config.encoder, "backbones", {}).items():
+        parts[f"encoder.backbones.{view}"] = backbone
+    for name, part in parts.items():
+        size = getattr(part, "vocabulary_size", None)
+        if vocabulary is not None and size is not None and len(vocabulary) > size:
+            raise UserError(
+                f"{name}.vocabulary_size={size}: must be > {len(vocabulary) - 1}, the largest number of a word of "
+                "training"
+            )
 
 
 def make_module(config: Train, world: World) -> ContrastiveModule:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mmcl.checks import require
 from mmcl.evaluators.base import Objective, check_temperature, temperature_of
-from mmcl.evaluators.probes import hold_out
+from mmcl.evaluators.probes import choosing
 from mmcl.evaluators.zero_shot import ZeroShot, prototypes
 
 PENALTIES = tuple(10.0**-k for k in range(8))
@@ -95,8 +95,8 @@ class FineTuned(ZeroShot):
         n_test: samples that are classified, >= 2; ``None``: all.
         similarity: ``negative_squared_euclidean``, ``cosine`` (of unit rows) or ``inner_product``.
         temperature: tau > 0, which logits are divided by; ``None``: what the trained loss has, learned or not.
-        held_out: share of the fit split, of each class, that chooses the penalty, or not to learn, in (0, 1); of a
-            class of two or more samples one or more. Where no class has two, nothing is learned.
+        held_out: where no split chooses, the share of the fit split, of each class, that chooses the penalty, or not to
+            learn, in (0, 1); of a class of two or more samples one or more. Where no class has two, nothing is learned.
         seed: of that choice.
         projected: as of :class:`~mmcl.evaluators.ZeroShot`.
 
@@ -115,24 +115,32 @@ class FineTuned(ZeroShot):
         require(0 < self.held_out < 1, "held_out", self.held_out, "in (0, 1)")
 
     def _classify(
-        self, z: Tensor, other: Tensor, target: Tensor, z_test: Tensor, objective: Objective | None
+        self,
+        z: Tensor,
+        other: Tensor,
+        target: Tensor,
+        z_test: Tensor,
+        objective: Objective | None,
+        chooses: Tensor | None,
     ) -> Tensor:
         temperature = temperature_of(self.temperature, objective)
 
         def start(rows: Tensor) -> Labels:
             return label_encodings(prototypes(other[rows], target[rows]), self.similarity, temperature)
 
-        learned = self._chosen(self._prepared(z), target, start)
+        learned = self._chosen(self._prepared(z), target, start, chooses)
         return learned(self._prepared(z_test)).argmax(dim=1)
 
     def _prepared(self, z: Tensor) -> Tensor:
         z = z.double()
         return functional.normalize(z, dim=1) if self.similarity == "cosine" else z
 
-    def _chosen(self, z: Tensor, target: Tensor, start: Callable[[Tensor], Labels]) -> Labels:
+    def _chosen(
+        self, z: Tensor, target: Tensor, start: Callable[[Tensor], Labels], chooses: Tensor | None = None
+    ) -> Labels:
         """``start(rows)``: where it begins by these samples alone, of every class one or more."""
         whole = start(torch.ones_like(target, dtype=torch.bool))
-        held = hold_out(target, self.held_out, self.seed, at_least=1)
+        held = choosing(target, self.held_out, self.seed, chooses, at_least=1)
         if not bool(held.any()):
             return whole
         # What chooses is neither learned from nor a part of where it begins: zero-shot would know it beforehand.

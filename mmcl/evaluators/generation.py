@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -19,18 +18,7 @@ from mmcl.evaluators.base import (
     check_temperature,
     temperature_of,
 )
-from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, check_comparable, similarities
-
-
-def atom_weights(queries: Tensor, atoms: Tensor, similarity: str, temperature: float) -> Tensor:
-    """``w_kj = exp(sim(q_k, a_j) / tau) / sum_j' exp(sim(q_k, a_j') / tau)``: ``(n, D)``, ``(N, D)`` -> ``(n, N)``.
-
-    In float64. The model's conditional law on the atoms (Baptista et al., 2025, Theorem 4.2).
-
-    >>> atom_weights(torch.zeros(1, 2), torch.ones(4, 2), "inner_product", 1.0).tolist()
-    [[0.25, 0.25, 0.25, 0.25]]
-    """
-    return (similarities(queries, atoms, similarity) / temperature).softmax(dim=1)
+from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, check_comparable, ordered_pairs, similarities
 
 
 def coverage(weights: Tensor, values: Tensor, truth: Tensor, level: float) -> Tensor:
@@ -93,7 +81,8 @@ class Generation(NothingFitted):
     """Crossmodal generation by weighted sampling: how diverse the atoms are that a query draws, and how alike it.
 
     Each test sample's encoding of one modality is a query; the atoms are all test samples, the query's own among them,
-    weighted by their encodings of another modality (:func:`atom_weights`). Rows for each ordered pair of encodings, of
+    weighted by their encodings of another modality: ``w_kj = exp(sim(q_k, a_j) / tau) / sum_j' exp(sim(q_k, a_j') /
+    tau)``, the model's conditional law on the atoms. Rows for each ordered pair of encodings, of
     which the representation is ``query>atoms``. With the atoms' modality as target, means over the queries:
 
     * ``effective_sample_size``: ``1 / sum_j w_j^2``, in [1, N]. Chance: N, equal weights.
@@ -152,7 +141,7 @@ class Generation(NothingFitted):
         tau = temperature_of(self.temperature, objective)
         return [
             row
-            for query, atoms in permutations(test.modalities(), 2)
+            for query, atoms in ordered_pairs(test, self.projected)
             for row in self._rows(test, query, atoms, tau)
         ]
 

@@ -137,6 +137,22 @@ def hold_out(labels: Tensor, fraction: float, seed: int, at_least: int = 0) -> T
     return held
 
 
+def choosing(
+    labels: Tensor, fraction: float, seed: int, chooses: Tensor | None = None, at_least: int = 0
+) -> Tensor:
+    """A mask ``(N,)`` of the samples that choose: those of ``chooses``, ``(N,)``, and else of :func:`hold_out`.
+
+    Of ``chooses`` those whose class other samples have too: what nothing else has can not be learned, whatever the
+    strength, and fits with the rest. Where that leaves none, :func:`hold_out` again.
+    """
+    if chooses is not None:
+        mask = chooses.to(labels.device)
+        held = mask & torch.isin(labels, labels[~mask])
+        if bool(held.any()):
+            return held
+    return hold_out(labels, fraction, seed, at_least)
+
+
 def sample_weights(target: Tensor, rows: Tensor, balanced: bool) -> Tensor:
     """Weights ``(N,)`` of sum 1 of the samples in the mask ``rows``: equal, or the same in total for each class there.
 
@@ -162,15 +178,10 @@ class Labels:
 
     @staticmethod
     def of(columns: Sequence[Tensor], fraction: float, seed: int, chooses: Tensor | None = None) -> Labels:
-        """``chooses``: ``(N,)``, the samples that choose; ``None``, none or all: ``fraction`` of each class."""
+        """The samples that choose are those of :func:`choosing`."""
         found = [torch.unique(y, return_inverse=True) for y in columns]
         target = torch.stack([places for _, places in found], dim=1)
-        if chooses is None or bool(chooses.all()) or not bool(chooses.any()):
-            held = torch.stack([hold_out(places, fraction, seed) for _, places in found], dim=1)
-        else:
-            mask = chooses.to(target.device)
-            # A class that no other sample has can not be learned, whatever the strength.
-            held = torch.stack([mask & torch.isin(y, y[~mask]) for y in target.unbind(1)], dim=1)
+        held = torch.stack([choosing(y, fraction, seed, chooses) for y in target.unbind(1)], dim=1)
         return Labels([classes for classes, _ in found], target, held)
 
     def __len__(self) -> int:
@@ -226,9 +237,10 @@ class Probe(Predictor):
     * ``f1_macro``, ``f1_weighted``: of the more probable of both values of each label
       (:func:`~mmcl.evaluators.scores.f1_scores`). Chance: of all labels for all, the best constant.
 
-    Where Y depends on neither X1 nor X2 alone, the linear probe of [f(X1), g(X2)] predicts the most frequent class
-    whatever f and g are: no column is correlated with Y, and the best logistic regression has zero weights. A balanced
-    accuracy of 1 / classes is then a fact of the concatenation, and products or a hidden layer are needed.
+    Where Y depends on neither X1 nor X2 alone, no column of [f(X1), g(X2)] is correlated with Y, whatever f and g are,
+    and the best logistic regression has zero weights: no bits, and where one class is more frequent than the others it
+    predicts that one, a balanced accuracy of 1 / classes. That is a fact of the concatenation; products or a hidden
+    layer are needed. (Of equally frequent classes the largest probability is an accident of the sample.)
 
     Unusual labels. A class of the test split that the fit split lacks is never predicted; its samples and those of
     others like it have the probability 1 / (n_fit + 1) in all, shared out evenly. A factor with one class in the

@@ -32,6 +32,20 @@ def similarities(queries: Tensor, items: Tensor, similarity: str) -> Tensor:
     return 2 * product - queries.square().sum(dim=1)[:, None] - items.square().sum(dim=1)
 
 
+def ordered_pairs(samples: Representations, projected: bool) -> list[tuple[str, str]]:
+    """All ordered pairs of single modalities; none where there is one.
+
+    Raises ``ValueError`` where they are ``projected``, and what the objective compares is not of two modalities.
+    """
+    found = list(permutations(samples.modalities(), 2))
+    if projected and not found:
+        raise ValueError(
+            f"projected=True: the objective compares no two modalities, but only {', '.join(samples.z)}; "
+            "give projected=false to this evaluator, or leave it out of evaluator=[...]"
+        )
+    return found
+
+
 def check_comparable(query: str, z: Tensor, other: str, others: Tensor) -> None:
     """Raise ``ValueError`` that names both for encodings of different sizes."""
     if z.shape[1] != others.shape[1]:
@@ -142,7 +156,7 @@ class Retrieval(NothingFitted):
             wanted["class_recall_at"] = torch.cat([known[name].cpu() for name in self.classes], dim=1)
         return [
             row
-            for query, item in permutations(test.modalities(), 2)
+            for query, item in ordered_pairs(test, self.projected)
             for row in self._rows(test, query, item, wanted)
         ]
 

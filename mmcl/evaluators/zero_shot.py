@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import permutations
 
 import torch
 from torch import Tensor
 
 from mmcl.checks import require_choice
 from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
-from mmcl.evaluators.retrieval import SIMILARITIES, check_comparable, similarities
+from mmcl.evaluators.retrieval import SIMILARITIES, check_comparable, ordered_pairs, similarities
 from mmcl.evaluators.scores import balanced_accuracy
 
 
@@ -78,7 +77,7 @@ class ZeroShot(WithoutInterventions):
         """
         return [
             row
-            for query, other in permutations(test.modalities(), 2)
+            for query, other in ordered_pairs(test, self.projected)
             for row in self._rows(fit, test, query, other, objective)
         ]
 
@@ -93,7 +92,7 @@ class ZeroShot(WithoutInterventions):
                 labels = known.to(fit.z[other].device).contiguous()
                 classes, places = labels.unique(return_inverse=True)
                 z, z_other = fit.z[query], fit.z[other]
-                found = classes[self._classify(z, z_other, places, test.z[query], objective)]
+                found = classes[self._classify(z, z_other, places, test.z[query], objective, fit.chooses)]
                 values.append(balanced_accuracy(true.to(found.device), found))
                 chances.append(1 / len(classes))
             value, chance = (sum(x) / len(x) for x in (values, chances))
@@ -110,7 +109,13 @@ class ZeroShot(WithoutInterventions):
             )
 
     def _classify(
-        self, z: Tensor, other: Tensor, target: Tensor, z_test: Tensor, objective: Objective | None
+        self,
+        z: Tensor,
+        other: Tensor,
+        target: Tensor,
+        z_test: Tensor,
+        objective: Objective | None,
+        chooses: Tensor | None,
     ) -> Tensor:
         """The place of the class of each row of ``z_test``, by samples whose classes have the places ``target``.
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import reduce
 from typing import Any, Self
@@ -403,6 +403,7 @@ class ContrastiveLoss(nn.Module):
         super().__init__()
         self.spec = spec
         self.needs_fresh_batch = spec.needs_fresh_batch
+        self._terms = tuple(spec.terms)
         start = torch.tensor(math.log(spec.temperature), dtype=torch.float32)
         self.log_temperature = nn.Parameter(start) if spec.learned_temperature else None
 
@@ -410,6 +411,8 @@ class ContrastiveLoss(nn.Module):
         """Which of the encodings ``names`` it compares, of each draw of the samples.
 
         Draw 0 is the samples as they are, whose encodings have their plain names; those of draw k are ``name@k``.
+
+        From here on terms are what they stand for among ``names``: later some of these are not there.
 
         Raises ``ValueError`` for terms that do not fit ``names``.
         """
@@ -419,6 +422,7 @@ class ContrastiveLoss(nn.Module):
             draw: [f"{name}@{draw}" if draw else name for name in names] for draw in draws(self.spec.terms)
         }
         pairs = contrasts(tuple(self.spec.terms), tuple(name for part in every.values() for name in part))
+        self._terms = tuple(replace(pair.term, first=pair.first, second=pair.second) for pair in pairs)
         compared = {name for pair in pairs for name in (pair.first, pair.second)}
         return {
             draw: tuple(name for name, full in zip(names, called, strict=True) if full in compared)
@@ -456,7 +460,7 @@ class ContrastiveLoss(nn.Module):
             candidate_reduction=spec.candidate_reduction,
             normaliser=spec.normaliser,
             alignment_weight=self.alignment_weight,
-            terms=spec.terms,
+            terms=self._terms,
             tile=spec.tile,
         )
         if spec.norm_penalty == 0:

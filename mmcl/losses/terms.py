@@ -127,6 +127,8 @@ def contrasts(terms: tuple[Term, ...], names: tuple[str, ...]) -> tuple[Contrast
         if not pairs:
             raise ValueError(f"term {term.first}, {term.second}: {list(modalities)} has no other modality")
         for first, second in pairs:
+            if first == second:
+                raise ValueError(f"term {term.first}, {term.second}: {first!r} has no contrast with itself")
             for name in (first, second):
                 if name not in names:
                     raise ValueError(

@@ -10,6 +10,8 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from mmcl.checks import require
+
 Role = Literal["content", "shared", "style", "modality_specific", "synergy", "label"]
 
 INTERVENTIONS = ("permute_content",)
@@ -37,6 +39,9 @@ class Batch:
         rows = {name: len(tensor) for name, tensor in (*self.views.items(), *self.factors.items())}
         if len(set(rows.values())) != 1:
             raise ValueError(f"rows={rows}: must be the same for every view and factor")
+        if self.chooses is not None:
+            n, good = len(self), self.chooses.dtype == torch.bool and self.chooses.shape == (len(self),)
+            require(good, "chooses", f"{tuple(self.chooses.shape)}, {self.chooses.dtype}", f"({n},), bool")
 
     def __len__(self) -> int:
         return len(next(iter(self.views.values())))

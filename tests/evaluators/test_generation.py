@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmcl.evaluators import Generation, Representations, generation
-from mmcl.evaluators.generation import atom_weights, coverage
+from mmcl.evaluators.generation import coverage
 from mmcl.theory import GaussianPair, Tilting, conditional_optimum
 
 
@@ -231,6 +231,3 @@ def test_weights_do_not_depend_on_how_many_queries_are_taken_at_a_time(monkeypat
     monkeypatch.setattr(generation, "CHUNK", 7)
     for key, row in rows_of(Generation(50), samples).items():
         assert row.value == pytest.approx(whole[key].value, rel=1e-12)
-    assert atom_weights(z["a"], z["b"], "cosine", 0.1).sum(dim=1) == pytest.approx(
-        torch.ones(50, dtype=torch.float64)
-    )

@@ -15,6 +15,7 @@ from mmcl.evaluators import (
     LinearRegression,
     Probe,
     Representations,
+    Retrieval,
     Row,
     run_evaluators,
 )
@@ -27,6 +28,7 @@ N_FIT, N_TEST = 500, 400
 class Samples:
     views: dict[str, Tensor]
     factors: dict[str, Tensor]
+    chooses: Tensor | None = None
 
 
 class World:
@@ -243,3 +245,29 @@ def test_a_projected_evaluator_is_given_projections_of_the_same_encodings() -> N
     assert encoded == [60, 60]  # once each
     with pytest.raises(ValueError, match="nothing that projects"):
         run_evaluators(both, encode, sample)
+    search = {name: Retrieval(60, [1], projected=name == "projected") for name in both}
+    rows = run_evaluators(search, encode, sample, project=project)
+    found = {
+        name: [r.value for r in rows if (r.evaluator, r.metric) == (name, "recall_at_1")] for name in both
+    }
+    assert found["projected"] == pytest.approx([1 / 60] * len(found["projected"]))
+    assert min(found["plain"]) > 0.5
+    with pytest.raises(
+        ValueError, match="projected=True: the objective compares no two modalities, but only"
+    ):
+        run_evaluators(search, encode, sample, project=lambda z: {"both": torch.cat(list(z.values()), dim=1)})
+
+
+def test_samples_that_choose_are_told_to_evaluators() -> None:
+    world, seen = World(), []
+
+    def sample(n: int, split: str, intervention: str | None) -> Samples:
+        return replace(world.sample(n, split, intervention), chooses=torch.arange(n) % 3 == 0)
+
+    class Looking(Probe):
+        def evaluate(self, fit, test, reference=(), objective=None):  # type: ignore[no-untyped-def]
+            seen.append(fit.chooses)
+            return []
+
+    run_evaluators({"looking": Looking(9, 9)}, world.encode_content, sample)
+    assert seen[0].tolist() == [i % 3 == 0 for i in range(9)]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from mmcl.checks import require_view_names
 from mmcl.losses import Contrastive, Negatives, Similarity, Term
 from mmcl.losses.terms import contrasts, draws, parts
 
@@ -218,8 +219,28 @@ def test_a_term_that_cannot_be(fields, message):
         Term(**fields)
 
 
+def test_the_first_modality_is_the_encoders_also_where_only_its_draws_are_compared():
+    loss = Contrastive(terms=[Term("first@1", "first@2"), Term("x2", "x3")]).build()
+    z = encodings(("x1", "x2", "x3"))
+    wanted = loss.wanted(("x1", "x2", "x3", "x1+x2+x3"))
+    assert wanted == {0: ("x2", "x3"), 1: ("x1",), 2: ("x1",)}
+    there = {name: z[name] for name in ("x2", "x3", "x1@1", "x1@2")}
+    named = Contrastive(terms=[Term("x1@1", "x1@2"), Term("x2", "x3")]).build()
+    assert loss(there).item() == named(there).item()
+
+
+def test_a_view_has_no_selectors_name():
+    for name in ("each", "other", "all", "first"):
+        with pytest.raises(
+            ValueError, match=f"view='{name}': must be a name .* not each, other, all or first"
+        ):
+            require_view_names(["x", name])
+
+
 def test_terms_that_do_not_fit():
     z = encodings(("x1",))
+    with pytest.raises(ValueError, match="term each, first: 'x1' has no contrast with itself"):
+        Contrastive(terms=[Term("each", "first")]).build()(encodings(("x1", "x2")))
     with pytest.raises(ValueError, match=r"term each, other: \['x1'\] has no other modality"):
         preset("cmc")(z)
     separate = {name: x for name, x in encodings(("x1", "x2")).items() if "+" not in name}
