@@ -194,7 +194,7 @@ def test_presets_of_published_sets_have_the_published_values(name):
     assert (optimizer.lr, optimizer.weight_decay, optimizer.decoupled) == (rate, 1e-2, True)
     assert (found.encoder.encoding_size, found.encoder.head.widths) == (width, [512, 512, 256])
     assert found.loss.temperature == 0.1
-    assert (found.trainer.gradient_clip_val, found.trainer.precision.value) == (None, "fp32")
+    assert (found.trainer.gradient_clip_val, found.trainer.precision.name) == (None, "fp32")
     # Constant, or a warm-up to the whole rate and a cosine from there on.
     shares = [optimizer.schedule.factor(round(t * steps), steps) for t in (0.0, 0.05, 0.5, 0.9)]
     warm = WARM.get(name)

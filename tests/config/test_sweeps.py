@@ -67,7 +67,7 @@ def test_the_papers_scale_of_comm_is_the_papers(sweep):
     found = config(jobs(sweep)[0])
     assert (found.run.batch_size, found.trainer.max_steps) == (64, 15_700)
     assert (found.optimizer.lr, found.optimizer.weight_decay) == (3e-4, 1e-4)
-    assert (found.trainer.gradient_clip_val, found.trainer.precision.value) == (None, "fp32")
+    assert (found.trainer.gradient_clip_val, found.trainer.precision.name) == (None, "fp32")
     assert {found.optimizer.schedule.factor(t, 15_700) for t in (0, 10, 7_000, 15_699)} == {1.0}
     assert (found.data.size, found.data.renders, found.data.held_out) == (224, 3, 0.2)
     assert (found.encoder.encoding_size, found.encoder.backbone.net.value) == (512, "alexnet")

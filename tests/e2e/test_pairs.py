@@ -71,7 +71,7 @@ def test_comm_of_images_and_texts(tmp_path, method):
     table.write_text(table.read_text().replace("photo,caption", "image,text", 1))
     here = (
         "experiment=pairs/comm", f"method={method}", "data.images=[image]", "data.texts=[text]", "data.content=[shape]",
-        "evaluator=[retrieval,probe_linear]",
+        "evaluator=[retrieval_projected,probe_linear]",
     )  # fmt: skip
     done = call(tmp_path, "train.py", *QUICK, *here)
     assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ def test_comm_of_images_and_texts(tmp_path, method):
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["augmentation"]["views"]["text"]["probability"] == 0.15
     rows = pd.read_csv(run / "results.csv")
-    recall = rows[rows.evaluator == "retrieval"].set_index(["representation", "metric"])
+    recall = rows[rows.evaluator == "retrieval_projected"].set_index(["representation", "metric"])
     assert set(recall.index.get_level_values(0)) == {"image", "text"}
     if method == "slip":  # CoMM compares no modality with another
         assert recall.value["image", "recall_at_5"] > 5 / 20
