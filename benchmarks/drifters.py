@@ -9,7 +9,7 @@ from measure import ratio, report, times
 from torch import Tensor
 
 from mmcl.worlds import Drifters
-from mmcl.worlds.drifters import CHUNK, DriftersWorld
+from mmcl.worlds.drifters import CHUNK, DriftersWorld, runge_kutta
 
 
 def complex_paths(world: DriftersWorld, flow: Tensor) -> Tensor:
@@ -17,23 +17,13 @@ def complex_paths(world: DriftersWorld, flow: Tensor) -> Tensor:
     model, k = world.model, world.waves.double()
     c = world._scale * torch.complex(*flow.unbind(1))
     x = torch.tensor(model.start, dtype=torch.float64).expand(len(flow), 2)
-    h, kept = model.duration / model.steps, []
 
     def velocity(x: Tensor, t: float) -> Tensor:
         phase = world.frequencies * t + 2 * math.pi * (x @ k.T)
         slopes = (2j * math.pi * c * torch.polar(torch.ones_like(phase), phase)).real @ k
         return torch.stack([slopes[:, 1], -slopes[:, 0]], dim=1)
 
-    for step in range(model.steps):
-        t = step * h
-        v1 = velocity(x, t)
-        v2 = velocity(x + 0.5 * h * v1, t + 0.5 * h)
-        v3 = velocity(x + 0.5 * h * v2, t + 0.5 * h)
-        v4 = velocity(x + h * v3, t + h)
-        x = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
-        if (step + 1) % (model.steps // model.positions) == 0:
-            kept.append(x)
-    return torch.stack(kept, dim=1)
+    return torch.stack(runge_kutta(velocity, x, model), dim=1)
 
 
 def main() -> None:

@@ -518,7 +518,8 @@ class Probe(Predictor):
             each = [component_scores(*column, self.class_weighted) for column in columns]
             found[name] = {metric: sum(s[metric] for s in each) / len(each) for metric in METRICS}
             if _is_multilabel(y) and _is_multilabel(y_test[name]):
-                predicted = [_predicted(*column) for column in zip(y.unbind(dim=1), own, strict=True)]
+                both = zip(y.unbind(dim=1), own, strict=True)
+                predicted = [column.unique()[x.argmax(dim=1)] for column, x in both]
                 scores = f1_scores(y_test[name], torch.stack(predicted, dim=1))
                 found[name] |= dict(zip(MULTILABEL, scores, strict=True))
         return found
@@ -526,11 +527,6 @@ class Probe(Predictor):
 
 def _is_multilabel(y: Tensor) -> bool:
     return y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all())
-
-
-def _predicted(y_fit: Tensor, logits: Tensor) -> Tensor:
-    """The most probable of the sorted classes of ``y_fit``, whose logits ``(N, K)`` are."""
-    return torch.unique(y_fit)[logits.argmax(dim=1)]
 
 
 def component_scores(y_fit: Tensor, y: Tensor, logits: Tensor, weighted: bool) -> dict[str, float]:
@@ -554,7 +550,7 @@ def component_scores(y_fit: Tensor, y: Tensor, logits: Tensor, weighted: bool) -
         padded[:, seen] = probabilities + math.log1p(-left)
         probabilities = padded
     return {
-        "balanced_accuracy": balanced_accuracy(y, _predicted(y_fit, logits)),
+        "balanced_accuracy": balanced_accuracy(y, classes[logits.argmax(dim=1)]),
         "auroc": auroc(places, odds),
         "bits": information_bits(places, probabilities),
     }

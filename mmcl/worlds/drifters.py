@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,6 +104,22 @@ class Drifters:
         return DriftersWorld(self, state)
 
 
+def runge_kutta(velocity: Callable[[Tensor, float], Tensor], x: Tensor, model: Drifters) -> list[Tensor]:
+    """The places that are kept of those that start at ``x`` and follow ``velocity(x, t)``: see :class:`Drifters`."""
+    h = model.duration / model.steps
+    kept = []
+    for step in range(model.steps):
+        t = step * h
+        v1 = velocity(x, t)
+        v2 = velocity(x + 0.5 * h * v1, t + 0.5 * h)
+        v3 = velocity(x + 0.5 * h * v2, t + 0.5 * h)
+        v4 = velocity(x + h * v3, t + h)
+        x = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
+        if (step + 1) % (model.steps // model.positions) == 0:
+            kept.append(x)
+    return kept
+
+
 class DriftersWorld:
     """One world of :class:`Drifters`, which makes it.
 
@@ -171,16 +187,5 @@ class DriftersWorld:
             phase = waves @ x + t * self.frequencies[:, None]
             return turned @ (real * phase.sin()).addcmul_(imaginary, phase.cos())
 
-        h = model.duration / model.steps
         x = torch.tensor(model.start, dtype=torch.float64)[:, None].expand(2, len(flow))
-        kept = []
-        for step in range(model.steps):
-            t = step * h
-            v1 = velocity(x, t)
-            v2 = velocity(x + 0.5 * h * v1, t + 0.5 * h)
-            v3 = velocity(x + 0.5 * h * v2, t + 0.5 * h)
-            v4 = velocity(x + h * v3, t + h)
-            x = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
-            if (step + 1) % (model.steps // model.positions) == 0:
-                kept.append(x.T)
-        return torch.stack(kept, dim=1)
+        return torch.stack([x.T for x in runge_kutta(velocity, x, model)], dim=1)

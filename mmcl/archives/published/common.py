@@ -93,21 +93,22 @@ def shaped(array: np.ndarray, shape: Sequence[int | None], place: str) -> np.nda
 
 def finite(labels: np.ndarray, place: str) -> np.ndarray:
     """``labels``, if each is a number: whether NaN is above 0 is no class."""
-    good = np.isfinite(labels)
-    if not good.all():
-        at = tuple(np.argwhere(~good)[0].tolist())
-        raise UserError(f"{place}: row {at[0]} (from 0) is {labels[at]}; must be a number")
-    return labels
+    return _all(labels, np.isfinite(labels), place, "a number")
 
 
 def whole(labels: np.ndarray, shape: Sequence[int | None], place: str) -> np.ndarray:
     """``labels``, int64, if they are of this shape and whole numbers, 0 or more: classes."""
     labels = finite(shaped(labels, shape, place), place)
-    bad = np.argwhere((labels != np.floor(labels)) | (labels < 0))
-    if len(bad):
-        at = tuple(bad[0].tolist())
-        raise UserError(f"{place}: row {at[0]} (from 0) is {labels[at]}; must be a class: 0, 1, 2, ...")
-    return labels.astype(np.int64)
+    classes = (labels == np.floor(labels)) & (labels >= 0)
+    return _all(labels, classes, place, "a class: 0, 1, 2, ...").astype(np.int64)
+
+
+def _all(labels: np.ndarray, good: np.ndarray, place: str, wanted: str) -> np.ndarray:
+    """``labels``, if all are ``good``; the error names the first that is not."""
+    if not good.all():
+        at = tuple(np.argwhere(~good)[0].tolist())
+        raise UserError(f"{place}: row {at[0]} (from 0) is {labels[at]}; must be {wanted}")
+    return labels
 
 
 def read_json(path: Path) -> Any:
