@@ -407,7 +407,7 @@ def _check_fit(config: Train, world: World) -> None:
         values = world.sample(2, generator(config.run.seed, Stream.INIT, 1)).factors[label]
         config.loss.check(values.shape[1], world.roles[label].classes)
     vocabulary = getattr(world, "vocabulary", None)
-    parts = {"encoder": config.encoder}
+    parts = {"encoder": config.encoder, "encoder.backbone": getattr(config.encoder, "backbone", None)}
     for view, backbone in getattr(config.encoder, "backbones", {}).items():
         parts[f"encoder.backbones.{view}"] = backbone
     for name, part in parts.items():
@@ -691,6 +691,7 @@ def _draw(config: Train, run_dir: Path, manifest: Manifest) -> None:
             _encode(module),
             vocabulary.words if vocabulary else (),
             similarity.value if similarity else "cosine",
+            getattr(config.loss, "lp_exponent", 2.0),
             Projected(module).temperature,
             getattr(world, "shown", lambda view, x: None),
         )

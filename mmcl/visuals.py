@@ -17,7 +17,7 @@ from mmcl.evaluators.base import standardise
 from mmcl.evaluators.generation import weights_of_others
 from mmcl.evaluators.kernel_ridge import predict_kernel_ridge
 from mmcl.evaluators.networks import predict_labels
-from mmcl.evaluators.retrieval import SIMILARITIES, similarities
+from mmcl.evaluators.retrieval import similarities
 from mmcl.evaluators.ridge import KernelRidge
 from mmcl.evaluators.run import encode_in_chunks
 from mmcl.pictures import (
@@ -43,6 +43,7 @@ def draw_pictures(
     encode: Callable[[dict[str, Tensor]], dict[str, Tensor]],
     words: tuple[str, ...],
     similarity: str,
+    lp_exponent: float,
     temperature: float,
     show: Callable[[str, Tensor], Shown | None],
 ) -> list[Path]:
@@ -57,7 +58,7 @@ def draw_pictures(
         fit: samples that predictors are fitted on.
         test: samples that are shown.
         roles: of their factors.
-        similarity: by which neighbours are near; one that ranks otherwise is taken as squared distance.
+        similarity: by which neighbours are near, one of ``retrieval.SIMILARITIES``; ``lp_exponent`` is its p.
         temperature: by which draws are weighted.
         show: a view's name and values to how its samples are shown, or ``None``.
     """
@@ -70,8 +71,9 @@ def draw_pictures(
             shown[view] = found
     figures = {"maps": draw_maps({k: v.cpu().numpy() for k, v in z.items()}, _columns(test.factors))}
     if len(shown) > 1:
-        similarity = similarity if similarity in SIMILARITIES else SIMILARITIES[0]
-        between = {(a, b): similarities(z[a], z[b], similarity).cpu() for a, b in permutations(shown, 2)}
+        between = {
+            (a, b): similarities(z[a], z[b], similarity, lp_exponent).cpu() for a, b in permutations(shown, 2)
+        }
         logits = {pair: x / temperature for pair, x in between.items()}
         figures["neighbours"] = draw_neighbours(shown, {pair: x.numpy() for pair, x in between.items()})
         figures["draws"] = draw_draws(shown, {pair: x.softmax(dim=1).numpy() for pair, x in logits.items()})

@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mmcl.checks import require_choice
 from mmcl.evaluators.base import (
     NothingFitted,
     Objective,
@@ -21,7 +20,7 @@ from mmcl.evaluators.base import (
 )
 from mmcl.evaluators.gaussian_model import gaussian_pair
 from mmcl.evaluators.generation import effective_number, weights_of_others
-from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, check_comparable, similarities
+from mmcl.evaluators.retrieval import CHUNK, check_comparable, check_similarity, similarities
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class ConditionalMoments(NothingFitted):
 
     Args:
         n_test: samples that are queries and atoms, >= 2, from the test split.
-        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
+        similarity: one of ``retrieval.SIMILARITIES``; ``lp_exponent`` is the p > 0 of ``negative_lp``.
         temperature: tau > 0; ``None``: what the trained loss has, learned or not.
 
     Raises ``ValueError`` naming a bad field.
@@ -53,10 +52,11 @@ class ConditionalMoments(NothingFitted):
     n_test: int | None = 4096
     similarity: str = "inner_product"
     temperature: float | None = None
+    lp_exponent: float = 2.0
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)
-        require_choice("similarity", self.similarity, SIMILARITIES)
+        check_similarity(self.similarity, self.lp_exponent)
         check_temperature(self.temperature)
 
     def evaluate(
@@ -93,7 +93,10 @@ class ConditionalMoments(NothingFitted):
         slope, covariance = slope.to(z.device), covariance.to(z.device)
         sums = torch.zeros(3, 2, dtype=torch.float64)
         for first in range(0, len(test), CHUNK):
-            logits = similarities(z[first : first + CHUNK], others, self.similarity) / temperature
+            logits = (
+                similarities(z[first : first + CHUNK], others, self.similarity, self.lp_exponent)
+                / temperature
+            )
             means = given[first : first + CHUNK] @ slope.mT
             for place, x in enumerate((logits, torch.zeros_like(logits))):
                 weights = weights_of_others(x, first)

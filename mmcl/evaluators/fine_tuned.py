@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -93,7 +93,8 @@ class FineTuned(ZeroShot):
     Args:
         n_fit: samples that fit, >= 2; ``None``: all.
         n_test: samples that are classified, >= 2; ``None``: all.
-        similarity: ``negative_squared_euclidean``, ``cosine`` (of unit rows) or ``inner_product``.
+        similarity: ``negative_squared_euclidean``, ``cosine`` (of unit rows) or ``inner_product``: what a linear map of
+            the encodings is, as ``negative_lp`` is not.
         temperature: tau > 0, which logits are divided by; ``None``: what the trained loss has, learned or not.
         held_out: where no split chooses, the share of the fit split, of each class, that chooses the penalty, or not to
             learn, in (0, 1); of a class of two or more samples one or more. Where no class has two, nothing is learned.
@@ -108,9 +109,17 @@ class FineTuned(ZeroShot):
     temperature: float | None = None
     held_out: float = 0.2
     seed: int = 0
+    lp_exponent: float = field(default=2.0, init=False)  # of no similarity that is linear
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        good = self.similarity != "negative_lp"
+        require(
+            good,
+            "similarity",
+            self.similarity,
+            "one that is linear in the encodings: leave fine_tuned out of evaluator=[...]",
+        )
         check_temperature(self.temperature)
         require(0 < self.held_out < 1, "held_out", self.held_out, "in (0, 1)")
 

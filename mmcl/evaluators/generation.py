@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmcl.checks import require, require_choice
+from mmcl.checks import require
 from mmcl.evaluators.base import (
     NothingFitted,
     Objective,
@@ -18,7 +18,7 @@ from mmcl.evaluators.base import (
     check_temperature,
     temperature_of,
 )
-from mmcl.evaluators.retrieval import CHUNK, SIMILARITIES, check_comparable, ordered_pairs, similarities
+from mmcl.evaluators.retrieval import CHUNK, check_comparable, check_similarity, ordered_pairs, similarities
 
 
 def coverage(weights: Tensor, values: Tensor, truth: Tensor, level: float) -> Tensor:
@@ -104,7 +104,7 @@ class Generation(NothingFitted):
         n_test: samples that are queries and atoms, >= 2, from the test split; ``None``: all of it.
         draws: M >= 1.
         level: of the interval, in (0, 1).
-        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
+        similarity: one of ``retrieval.SIMILARITIES``; ``lp_exponent`` is the p > 0 of ``negative_lp``.
         temperature: tau > 0; ``None``: what the trained loss has, learned or not.
         projected: of what the objective compared, behind the projection heads, instead of the encodings.
 
@@ -118,12 +118,13 @@ class Generation(NothingFitted):
     similarity: str = "cosine"
     temperature: float | None = None
     projected: bool = False
+    lp_exponent: float = 2.0
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)
         require(self.draws >= 1, "draws", self.draws, ">= 1")
         require(0 < self.level < 1, "level", self.level, "in (0, 1)")
-        require_choice("similarity", self.similarity, SIMILARITIES)
+        check_similarity(self.similarity, self.lp_exponent)
         check_temperature(self.temperature)
 
     def evaluate(
@@ -152,7 +153,7 @@ class Generation(NothingFitted):
         found: dict[tuple[str, str], Tensor] = {}
         for first in range(0, n, CHUNK):
             rows = slice(first, first + CHUNK)
-            logits = similarities(z[rows], others, self.similarity) / temperature
+            logits = similarities(z[rows], others, self.similarity, self.lp_exponent) / temperature
             for key, value in self._sums(logits, test, rows, atoms).items():
                 found[key] = found.get(key, torch.zeros(2, dtype=torch.float64)) + value
         for (target, metric), sums in found.items():

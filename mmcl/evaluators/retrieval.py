@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
@@ -12,7 +13,8 @@ from torch import Tensor
 from mmcl.checks import require, require_choice
 from mmcl.evaluators.base import NothingFitted, Objective, Representations, Row, check_spec
 
-SIMILARITIES = ("negative_squared_euclidean", "cosine", "inner_product")
+SIMILARITIES = ("negative_squared_euclidean", "negative_lp", "cosine", "inner_product")
+"""Those of the losses, :class:`mmcl.losses.Similarity`."""
 
 TOLERANCE = 1e-9
 """Similarities closer than this share of their size are equal: a matrix product rounds those of equal encodings."""
@@ -21,9 +23,18 @@ CHUNK = 2048
 """Queries at a time: memory only."""
 
 
-def similarities(queries: Tensor, items: Tensor, similarity: str) -> Tensor:
+def check_similarity(similarity: str, lp_exponent: float) -> None:
+    """Raise ``ValueError`` for one that is none of ``SIMILARITIES``, and for an exponent that is not positive."""
+    require_choice("similarity", similarity, SIMILARITIES)
+    require(0 < lp_exponent < math.inf, "lp_exponent", lp_exponent, "> 0 and finite")
+
+
+def similarities(queries: Tensor, items: Tensor, similarity: str, lp_exponent: float = 2.0) -> Tensor:
     """``(n, D)`` and ``(N, D)`` to ``(n, N)``, float64. ``similarity`` is one of ``SIMILARITIES``."""
     queries, items = queries.double(), items.double()
+    if similarity == "negative_lp":
+        mode = "donot_use_mm_for_euclid_dist"  # whose differences of large numbers are no ties where rows are equal
+        return -torch.cdist(queries, items, p=lp_exponent, compute_mode=mode).pow(lp_exponent)
     if similarity == "cosine":
         queries, items = (torch.nn.functional.normalize(z, dim=1) for z in (queries, items))
     product = queries @ items.T
@@ -115,7 +126,7 @@ class Retrieval(NothingFitted):
         n_test: samples that are queries and items, >= 2, taken from the test split; ``None``: all of it.
         ks: numbers of items looked at, each >= 1 and <= ``n_test``.
         classes: discrete factors that all must agree; none: no such rows.
-        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
+        similarity: one of ``SIMILARITIES``; ``lp_exponent`` is the p > 0 of ``negative_lp``.
         projected: of what the objective compared, behind the projection heads, instead of the encodings.
 
     Raises ``ValueError`` naming a bad field. Source: the usual Recall@K of cross-modal retrieval.
@@ -126,6 +137,7 @@ class Retrieval(NothingFitted):
     classes: list[str] = field(default_factory=list)
     similarity: str = "cosine"
     projected: bool = False
+    lp_exponent: float = 2.0
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)
@@ -133,7 +145,7 @@ class Retrieval(NothingFitted):
         for k in self.ks:
             good = k >= 1 and (self.n_test is None or k <= self.n_test)
             require(good, "ks", list(self.ks), f"from 1 to n_test = {self.n_test}")
-        require_choice("similarity", self.similarity, SIMILARITIES)
+        check_similarity(self.similarity, self.lp_exponent)
 
     def evaluate(
         self,
@@ -170,7 +182,7 @@ class Retrieval(NothingFitted):
         places = []
         for start in range(0, len(test), CHUNK):
             rows = slice(start, start + CHUNK)
-            s = similarities(z[rows], others, self.similarity).cpu()
+            s = similarities(z[rows], others, self.similarity, self.lp_exponent).cpu()
             places.append(ranks(s, torch.arange(start, start + len(s))))
             for metric, labels in wanted.items():
                 relevant = (labels[rows, None] == labels[None]).all(dim=2)

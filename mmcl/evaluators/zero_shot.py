@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mmcl.checks import require_choice
 from mmcl.evaluators.base import Objective, Representations, Row, WithoutInterventions, check_spec
-from mmcl.evaluators.retrieval import SIMILARITIES, check_comparable, ordered_pairs, similarities
+from mmcl.evaluators.retrieval import check_comparable, check_similarity, ordered_pairs, similarities
 from mmcl.evaluators.scores import balanced_accuracy
 
 
@@ -48,7 +47,8 @@ class ZeroShot(WithoutInterventions):
     Args:
         n_fit: samples that give the classes' encodings, >= 2; ``None``: all.
         n_test: samples that are classified, >= 2; ``None``: all.
-        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product`` (no temperature matters).
+        similarity: one of ``retrieval.SIMILARITIES`` (no temperature matters); ``lp_exponent`` is the p > 0 of
+            ``negative_lp``.
         projected: of what the objective compared, behind the projection heads, instead of the encodings.
 
     Raises ``ValueError`` naming a bad field. Source: zero-shot classification of Radford et al. (2021); Algorithm 2 of
@@ -59,10 +59,11 @@ class ZeroShot(WithoutInterventions):
     n_test: int | None = 2000
     similarity: str = "cosine"
     projected: bool = field(default=False, kw_only=True)
+    lp_exponent: float = field(default=2.0, kw_only=True)
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)
-        require_choice("similarity", self.similarity, SIMILARITIES)
+        check_similarity(self.similarity, self.lp_exponent)
 
     def evaluate(
         self,
@@ -121,4 +122,6 @@ class ZeroShot(WithoutInterventions):
 
         ``z``, ``other``: those samples' encodings of the modality that is classified, and of that of the classes.
         """
-        return similarities(z_test, prototypes(other, target), self.similarity).argmax(dim=1)
+        return similarities(z_test, prototypes(other, target), self.similarity, self.lp_exponent).argmax(
+            dim=1
+        )

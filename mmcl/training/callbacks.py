@@ -232,7 +232,8 @@ class OnlineRetrievalConf:
     Args:
         n_samples: queries, and items that are searched, >= 2.
         ks: numbers of items looked at, each from 1 to ``n_samples``.
-        similarity: ``negative_squared_euclidean``, ``cosine`` or ``inner_product``.
+        similarity: one of :data:`mmcl.evaluators.retrieval.SIMILARITIES`; ``lp_exponent`` is the p > 0 of
+            ``negative_lp``.
         every_n_steps: >= 1.
     """
 
@@ -240,13 +241,14 @@ class OnlineRetrievalConf:
     ks: list[int] = field(default_factory=lambda: [1, 5])
     similarity: str = "cosine"
     every_n_steps: int = 250
+    lp_exponent: float = 2.0
 
     def __post_init__(self) -> None:
         self._evaluator()  # its fields are these
         require(self.every_n_steps >= 1, "every_n_steps", self.every_n_steps, ">= 1")
 
     def _evaluator(self) -> Retrieval:
-        return Retrieval(self.n_samples, list(self.ks), [], self.similarity)
+        return Retrieval(self.n_samples, list(self.ks), [], self.similarity, lp_exponent=self.lp_exponent)
 
     def build(self, context: Context) -> Callback:
         world = context.world

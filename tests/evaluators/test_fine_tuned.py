@@ -111,7 +111,14 @@ def test_the_fit_splits_frequencies_are_no_prior_of_what_is_predicted():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("held_out", 0.0), ("held_out", 1.0), ("similarity", "l2"), ("temperature", -1.0), ("n_fit", 1)],
+    [
+        ("held_out", 0.0),
+        ("held_out", 1.0),
+        ("similarity", "l2"),
+        ("similarity", "negative_lp"),
+        ("temperature", -1.0),
+        ("n_fit", 1),
+    ],
 )
 def test_values_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=field):

@@ -8,6 +8,7 @@ import torch
 
 from mmcl.evaluators import Generation, Representations, generation
 from mmcl.evaluators.generation import coverage
+from mmcl.evaluators.retrieval import SIMILARITIES
 from mmcl.theory import GaussianPair, Tilting, conditional_optimum
 
 
@@ -26,7 +27,7 @@ def test_doctest():
     assert doctest.testmod(generation, extraglobs={"torch": torch}).failed == 0
 
 
-@pytest.mark.parametrize("similarity", ["negative_squared_euclidean", "cosine", "inner_product"])
+@pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_by_loops(similarity):
     n, tau, draws = 9, 0.7, 4
     g = generator(0)
@@ -34,12 +35,15 @@ def test_by_loops(similarity):
     y = torch.randn(n, 2, generator=g, dtype=torch.float64)
     classes = torch.randint(3, (n, 1), generator=g)
     found = rows_of(
-        Generation(n, draws, 0.5, similarity, tau), Representations(z, {"y": y, "class": classes})
+        Generation(n, draws, 0.5, similarity, tau, lp_exponent=0.7),
+        Representations(z, {"y": y, "class": classes}),
     )
 
     def sim(q, a):
         if similarity == "cosine":
             return float(q @ a / q.norm() / a.norm())
+        if similarity == "negative_lp":
+            return -float((q - a).abs().pow(0.7).sum())
         return float(q @ a) if similarity == "inner_product" else -float((q - a) @ (q - a))
 
     size = distinct = purity = error = inside = count = 0.0

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mmcl.evaluators import Representations, Retrieval
-from mmcl.evaluators.retrieval import chance_of_a_hit, recalls
+from mmcl.evaluators.retrieval import SIMILARITIES, chance_of_a_hit, recalls, similarities
+from mmcl.losses.similarity import Similarity, pairwise_similarity
 
 
 def normals(n, k, seed):
@@ -20,7 +21,18 @@ SCORES = {
     "negative_squared_euclidean": lambda a, b: -float((a - b).square().sum()),
     "cosine": lambda a, b: float(a @ b / a.norm() / b.norm()),
     "inner_product": lambda a, b: float(a @ b),
+    "negative_lp": lambda a, b: -float((a - b).abs().pow(0.7).sum()),
 }
+
+
+def test_similarities_are_those_of_the_losses():
+    assert set(SIMILARITIES) == {kind.value for kind in Similarity}
+    a, b = normals(5, 3, 0), normals(7, 3, 1)
+    for kind in Similarity:
+        for p in (0.7, 2.0, 3.0):
+            torch.testing.assert_close(
+                similarities(a, b, kind.value, p), pairwise_similarity(a, b, kind, lp_exponent=p)
+            )
 
 
 @pytest.mark.parametrize("similarity", SCORES)
@@ -29,7 +41,7 @@ def test_recall_is_what_sorting_gives(similarity):
     text = image + normals(60, 3, 1)
     shape = torch.arange(60)[:, None] % 4
     samples = Representations({"image": image, "text": text}, {"shape": shape})
-    evaluator = Retrieval(n_test=60, ks=[1, 7], classes=["shape"], similarity=similarity)
+    evaluator = Retrieval(60, [1, 7], ["shape"], similarity, lp_exponent=0.7)
     rows = {(r.representation, r.target, r.metric): r for r in evaluator.evaluate(samples, samples)}
     assert len(rows) == 2 * (2 * 2 + 1)
     score = SCORES[similarity]
@@ -71,10 +83,11 @@ def test_collapsed_encodings_are_at_chance():
         assert row.value == pytest.approx(row.chance)
 
 
-def test_encodings_that_are_equal_find_each_other():
-    z = normals(4100, 2, 0).float()  # more than one chunk of queries
+@pytest.mark.parametrize("similarity", ["negative_squared_euclidean", "negative_lp"])
+def test_encodings_that_are_equal_find_each_other(similarity):
+    z = 100 + normals(4100, 2, 0).float()  # more than one chunk of queries
     both = Representations({"a": z, "b": z.clone()}, {})
-    rows = Retrieval(n_test=4100, ks=[1], similarity="negative_squared_euclidean").evaluate(both, both)
+    rows = Retrieval(n_test=4100, ks=[1], similarity=similarity).evaluate(both, both)
     assert {row.value for row in rows} == {1.0}
 
 
@@ -99,6 +112,8 @@ def test_what_does_not_fit_is_refused():
         Retrieval(n_test=20, ks=[1, 30])
     with pytest.raises(ValueError, match="similarity='dot'"):
         Retrieval(similarity="dot")
+    with pytest.raises(ValueError, match=r"lp_exponent=0.0: must be > 0"):
+        Retrieval(similarity="negative_lp", lp_exponent=0.0)
     samples = Representations({"a": normals(5, 2, 0), "b": normals(5, 3, 1)}, {"hue": normals(5, 1, 2)})
     with pytest.raises(ValueError, match="classes='hue'"):
         Retrieval(n_test=5, ks=[1], classes=["hue"]).evaluate(samples, samples)

@@ -9,6 +9,7 @@ from sklearn import metrics
 from sklearn.neighbors import NearestCentroid
 
 from mmcl.evaluators import Representations, ZeroShot, zero_shot
+from mmcl.evaluators.retrieval import SIMILARITIES
 
 
 def generator(seed):
@@ -43,7 +44,7 @@ def test_by_the_squared_distance_it_is_scikit_learns_nearest_centroid_of_the_oth
         assert row.chance == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "inner_product", "negative_squared_euclidean"])
+@pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_a_modality_that_is_the_label_is_an_argmax(similarity):
     """One-hot labels as encodings: the class is the largest component, whatever the similarity."""
     g = generator(2)

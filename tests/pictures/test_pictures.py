@@ -157,6 +157,7 @@ def test_a_run_draws_what_can_be_shown(tmp_path, shown):
         lambda views: {name: x.flatten(1)[:, :3].float() for name, x in views.items()},
         ("{pad}", "{eos}", "{unk}", "a", "cow"),
         "cosine",
+        2.0,
         0.5,
         lambda view, x: None,
     )
