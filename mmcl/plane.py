@@ -96,7 +96,7 @@ def _gaussian(name: str, covariance: Tensor) -> PlaneLaw:
 
 
 def _law(name: str, density: np.ndarray) -> PlaneLaw:
-    """With conditionals and marginal by summing over the grid."""
+    """With conditionals and marginals by summing over the grid."""
     step = GRID[1] - GRID[0]
     at = int(np.abs(GRID - 1).argmin())
     given_v, given_u = density[at], density[:, at]
@@ -106,6 +106,7 @@ def _law(name: str, density: np.ndarray) -> PlaneLaw:
         given_v / given_v.sum() / step,
         given_u / given_u.sum() / step,
         density.sum(axis=0) * step,
+        density.sum(axis=1) * step,
     )
 
 

@@ -17,7 +17,7 @@ class PlaneLaw:
         name: what it is called.
         density: ``(n, n)``, of u (columns) and v (rows).
         u_given_v, v_given_u: ``(n,)``, the densities of u given v = 1, and of v given u = 1.
-        u: ``(n,)``, the marginal density of u.
+        u, v: ``(n,)``, the marginal densities.
     """
 
     name: str
@@ -25,18 +25,19 @@ class PlaneLaw:
     u_given_v: np.ndarray
     v_given_u: np.ndarray
     u: np.ndarray
+    v: np.ndarray
 
 
-COLUMNS = ("joint density", "u given v = 1", "v given u = 1", "marginal of u")
+COLUMNS = ("joint density", "u given v = 1", "v given u = 1", "marginal of u", "marginal of v")
 
 
 def draw_plane(grid: np.ndarray, truth: PlaneLaw, models: Sequence[PlaneLaw]) -> Figure:
-    """A row for the truth and for each model: the joint density, both conditionals and a marginal, beside the truth's.
+    """A row for the truth and for each model: the joint density, conditionals and marginals, beside the truth's.
 
     ``grid``: ``(n,)``, the points of both axes.
     """
     laws = [truth, *models]
-    figure = Figure(figsize=(10.5, 2.3 * len(laws)), layout="constrained")
+    figure = Figure(figsize=(12.8, 2.3 * len(laws)), layout="constrained")
     axes = figure.subplots(len(laws), len(COLUMNS), squeeze=False)
     for row, law in zip(axes, laws, strict=True):
         levels = truth.density.max() * np.array([0.02, 0.1, 0.3, 0.5, 0.7, 0.9])
@@ -45,7 +46,7 @@ def draw_plane(grid: np.ndarray, truth: PlaneLaw, models: Sequence[PlaneLaw]) ->
         row[0].contour(grid, grid, law.density, levels=levels, cmap="viridis", linewidths=1.1)
         row[0].set_ylabel(law.name, fontsize=9)
         row[0].set_aspect("equal")
-        for axis, name in zip(row[1:], ("u_given_v", "v_given_u", "u"), strict=True):
+        for axis, name in zip(row[1:], ("u_given_v", "v_given_u", "u", "v"), strict=True):
             axis.plot(grid, getattr(truth, name), color="#9e9e9e", linewidth=2.4, label="truth")
             if law is not truth:
                 axis.plot(grid, getattr(law, name), color="#2171b5", linewidth=1.2, label="model")
