@@ -14,7 +14,7 @@ LAUNCHER ?= local
 PAPER := $(if $(filter paper,$(SCALE)),paper/)
 ITEMS := table1 table4 figure5 figure6 figure5c_plain figure6_longer figure7a figure8 spectrum content_size content_size_style objectives views \
 	figure3 figure11 figure10a figure10a_longer figure10a_cooler figure10b comm_trifeature comm_bias comm_fusion comm_digits \
-	comm_images perspective_size perspective_batch perspective_samples perspective_optimiser perspective_losses perspective_digits perspective_drifters
+	comm_images multibench multibench_three multibench_films perspective_size perspective_batch perspective_samples perspective_optimiser perspective_losses perspective_digits perspective_drifters
 # Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
 SWEEPS_figure5 := figure5a figure5b figure5c
 SWEEPS_figure6 := figure6ab figure6cd
@@ -36,6 +36,7 @@ REPORTS_figure10a_cooler := $(REPORTS_figure10a)
 REPORTS_figure10b := $(REPORTS_figure10a)
 SWEEPS_comm_trifeature := comm_trifeature comm_trifeature_supervised
 REPORTS_comm_trifeature := comm_trifeature_figure comm_trifeature comm_trifeature_decomposition comm_trifeature_bits comm_trifeature_projected
+REPORTS_multibench := multibench multibench_position
 REPORTS_comm_images := comm_images_figure comm_images comm_images_decomposition comm_images_bits
 REPORTS_comm_digits := comm_digits comm_digits_decomposition comm_digits_bits
 REPORTS_comm_bias := comm_bias comm_bias_texture comm_bias_rank

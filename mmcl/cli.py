@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,7 +150,8 @@ def _sweep(overrides: list[str]) -> None:
         sweeps.LAUNCH.at_once = sweeps.share_cores(hydra, len(left))
         began = len(left)
         try:
-            _hydra("train")
+            with _arguments_for_hydra():
+                _hydra("train")
             left = []
         except KeyboardInterrupt:
             if not hydra.submits:
@@ -176,6 +179,19 @@ def _sweep(overrides: list[str]) -> None:
         )
     if lost:
         print(f"the launcher said: {lost}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _arguments_for_hydra() -> Iterator[None]:
+    """Hide what only jobs need: Hydra launches those that were checked (:data:`mmcl.sweeps.LAUNCH`)."""
+    from mmcl.config.compose import of_jobs
+
+    given = list(sys.argv)
+    sys.argv[1:] = [argument for argument in given[1:] if not of_jobs(argument)]
+    try:
+        yield
+    finally:
+        sys.argv[:] = given
 
 
 def _writable(folder: Path) -> None:

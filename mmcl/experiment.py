@@ -407,9 +407,11 @@ def _check_fit(config: Train, world: World) -> None:
         values = world.sample(2, generator(config.run.seed, Stream.INIT, 1)).factors[label]
         config.loss.check(values.shape[1], world.roles[label].classes)
     vocabulary = getattr(world, "vocabulary", None)
-    parts = {"encoder": config.encoder, "encoder.backbone": getattr(config.encoder, "backbone", None)}
-    for view, backbone in getattr(config.encoder, "backbones", {}).items():
-        parts[f"encoder.backbones.{view}"] = backbone
+    backbones = getattr(config.encoder, "backbones", {})
+    parts = {"encoder": config.encoder}
+    parts |= {f"encoder.backbones.{view}": backbone for view, backbone in backbones.items()}
+    if not set(world.views) <= set(backbones):  # else it is of no view
+        parts["encoder.backbone"] = getattr(config.encoder, "backbone", None)
     for name, part in parts.items():
         size = getattr(part, "vocabulary_size", None)
         if vocabulary is not None and size is not None and len(vocabulary) > size:

@@ -21,6 +21,19 @@ from mmcl.errors import UserError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
+JOB_PARTS = (
+    "augmentation",
+    "callbacks",
+    "data",
+    "encoder",
+    "evaluator",
+    "logger",
+    "loss",
+    "method",
+    "optimizer",
+)
+"""Groups of which Hydra's own node knows nothing."""
+
 
 def compose_one(name: str, overrides: Sequence[str]) -> DictConfig:
     """The config ``name`` with ``overrides``; Hydra's own node is left out.
@@ -58,7 +71,11 @@ def compose_hydra(name: str, overrides: Sequence[str]) -> HydraNode:
     """
     with _grammar(overrides):
         parsed = OverridesParser.create().parse_overrides(list(overrides))
-    plain = [text for text, one in zip(overrides, parsed, strict=True) if not one.is_sweep_override()]
+    plain = [
+        text
+        for text, one in zip(overrides, parsed, strict=True)
+        if not one.is_sweep_override() and not of_jobs(text)
+    ]
     node = _compose(name, plain, return_hydra_config=True).hydra
     launcher = node.launcher
     return HydraNode(
@@ -78,6 +95,21 @@ def _compose(name: str, overrides: Sequence[str], return_hydra_config: bool = Fa
         raise _for_people(name, overrides, error) from None
     finally:
         GlobalHydra.instance().clear()
+
+
+def of_jobs(argument: str) -> bool:
+    """Whether an argument of a sweep's command changes a part of its jobs, of which Hydra's own node knows nothing.
+
+    Before there are jobs Hydra composes a config of all that has one value. There an experiment with several values, or
+    one that a sweep names, has brought nothing yet that ``method=comm`` or ``data.n=2000`` could change: leave it out.
+
+    >>> [of_jobs(x) for x in ("method=comm", "~loss.terms", "+data.n=5", "encoder/fusion=mlp", "data@data.x=digits")]
+    [True, True, True, True, True]
+    >>> [of_jobs(x) for x in ("seed=0", "trainer.devices=2", "hydra/launcher=slurm", "-m", "sweep=smoke")]
+    [False, False, False, False, False]
+    """
+    key = re.match(r"(?:~|\+{0,2})(\w+)", argument)
+    return key is not None and key[1] in JOB_PARTS
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:

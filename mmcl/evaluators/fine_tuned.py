@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmcl.checks import require
+from mmcl.checks import require, require_choice
 from mmcl.evaluators.base import Objective, check_temperature, temperature_of
 from mmcl.evaluators.probes import choosing
-from mmcl.evaluators.zero_shot import ZeroShot, prototypes
+from mmcl.evaluators.zero_shot import CrossmodalClassifier, prototypes
 
 PENALTIES = tuple(10.0**-k for k in range(8))
 """Of the squared change of the logits, which are of some hundreds at low temperatures: what is chosen between, beside
 not to learn at all."""
+
+
+LINEAR = ("negative_squared_euclidean", "cosine", "inner_product")
+"""Similarities that are linear maps of the encodings, of unit rows for the cosine."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def fine_tune(z: Tensor, target: Tensor, start: Labels, penalty: float) -> Label
 
 
 @dataclass(frozen=True)
-class FineTuned(ZeroShot):
+class FineTuned(CrossmodalClassifier):
     """Crossmodal classification after fine-tuning: a matrix of label encodings and their prior logits learn.
 
     They begin as the zero-shot classifier (:class:`~mmcl.evaluators.ZeroShot`): a class's encoding is the mean over the
@@ -93,8 +97,7 @@ class FineTuned(ZeroShot):
     Args:
         n_fit: samples that fit, >= 2; ``None``: all.
         n_test: samples that are classified, >= 2; ``None``: all.
-        similarity: ``negative_squared_euclidean``, ``cosine`` (of unit rows) or ``inner_product``: what a linear map of
-            the encodings is, as ``negative_lp`` is not.
+        similarity: one of ``LINEAR``.
         temperature: tau > 0, which logits are divided by; ``None``: what the trained loss has, learned or not.
         held_out: where no split chooses, the share of the fit split, of each class, that chooses the penalty, or not to
             learn, in (0, 1); of a class of two or more samples one or more. Where no class has two, nothing is learned.
@@ -109,17 +112,10 @@ class FineTuned(ZeroShot):
     temperature: float | None = None
     held_out: float = 0.2
     seed: int = 0
-    lp_exponent: float = field(default=2.0, init=False)  # of no similarity that is linear
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        good = self.similarity != "negative_lp"
-        require(
-            good,
-            "similarity",
-            self.similarity,
-            "one that is linear in the encodings: leave fine_tuned out of evaluator=[...]",
-        )
+        require_choice("similarity", self.similarity, LINEAR)
         check_temperature(self.temperature)
         require(0 < self.held_out < 1, "held_out", self.held_out, "in (0, 1)")
 

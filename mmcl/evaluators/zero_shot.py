@@ -37,33 +37,16 @@ def _check_known_classes(name: str, fit: Representations, test: Representations)
 
 
 @dataclass(frozen=True)
-class ZeroShot(WithoutInterventions):
-    """Crossmodal classification: the class whose encoding in another modality is the most similar.
-
-    A class's encoding is the mean over the FIT split's samples of the class; where the other modality is the label
-    itself, all of these are equal. Rows for each ordered pair of encodings and discrete factor, mean over components:
-    representation is ``query>other``, metric ``balanced_accuracy`` on the TEST split. Chance: 1 / classes.
-
-    Args:
-        n_fit: samples that give the classes' encodings, >= 2; ``None``: all.
-        n_test: samples that are classified, >= 2; ``None``: all.
-        similarity: one of ``retrieval.SIMILARITIES`` (no temperature matters); ``lp_exponent`` is the p > 0 of
-            ``negative_lp``.
-        projected: of what the objective compared, behind the projection heads, instead of the encodings.
-
-    Raises ``ValueError`` naming a bad field. Source: zero-shot classification of Radford et al. (2021); Algorithm 2 of
-    Baptista et al. (2025).
-    """
+class CrossmodalClassifier(WithoutInterventions):
+    """A classifier of one modality by another's encodings of the classes, and its rows; see :class:`ZeroShot`."""
 
     n_fit: int | None = 20480
     n_test: int | None = 2000
     similarity: str = "cosine"
     projected: bool = field(default=False, kw_only=True)
-    lp_exponent: float = field(default=2.0, kw_only=True)
 
     def __post_init__(self) -> None:
         check_spec(self.n_fit, self.n_test, self.interventions)
-        check_similarity(self.similarity, self.lp_exponent)
 
     def evaluate(
         self,
@@ -122,6 +105,43 @@ class ZeroShot(WithoutInterventions):
 
         ``z``, ``other``: those samples' encodings of the modality that is classified, and of that of the classes.
         """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ZeroShot(CrossmodalClassifier):
+    """Crossmodal classification: the class whose encoding in another modality is the most similar.
+
+    A class's encoding is the mean over the FIT split's samples of the class; where the other modality is the label
+    itself, all of these are equal. Rows for each ordered pair of encodings and discrete factor, mean over components:
+    representation is ``query>other``, metric ``balanced_accuracy`` on the TEST split. Chance: 1 / classes.
+
+    Args:
+        n_fit: samples that give the classes' encodings, >= 2; ``None``: all.
+        n_test: samples that are classified, >= 2; ``None``: all.
+        similarity: one of ``retrieval.SIMILARITIES`` (no temperature matters); ``lp_exponent`` is the p > 0 of
+            ``negative_lp``.
+        projected: of what the objective compared, behind the projection heads, instead of the encodings.
+
+    Raises ``ValueError`` naming a bad field. Source: zero-shot classification of Radford et al. (2021); Algorithm 2 of
+    Baptista et al. (2025).
+    """
+
+    lp_exponent: float = field(default=2.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_similarity(self.similarity, self.lp_exponent)
+
+    def _classify(
+        self,
+        z: Tensor,
+        other: Tensor,
+        target: Tensor,
+        z_test: Tensor,
+        objective: Objective | None,
+        chooses: Tensor | None,
+    ) -> Tensor:
         return similarities(z_test, prototypes(other, target), self.similarity, self.lp_exponent).argmax(
             dim=1
         )

@@ -142,6 +142,17 @@ def test_rows_of_whole_numbers_are_rows_of_numbers():
     assert whole.run_key == decimal.run_key
 
 
+def test_what_compares_encodings_is_told_the_losss_similarity():
+    """The exponent too, without which p = 2 would be scored, and nothing said."""
+    names = ("retrieval", "retrieval_projected", "generation", "zero_shot", "conditional_moments")
+    found = resolved(
+        "loss.similarity=negative_lp", "loss.lp_exponent=1.5", f"evaluator=[{','.join(names)}]",
+        "callbacks=[online_retrieval]",
+    )  # fmt: skip
+    for node in [*(found["evaluator"][name] for name in names), found["callbacks"]["online_retrieval"]]:
+        assert (node["similarity"], node["lp_exponent"]) == ("negative_lp", 1.5)
+
+
 def test_seed_zero_is_a_seed():
     assert run_key(resolved("seed=0")) != run_key(resolved("seed=1"))
 

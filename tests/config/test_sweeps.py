@@ -1,10 +1,13 @@
 """The sweeps that ship: their jobs are valid, and the paper's are to its letter."""
 
+import doctest
 import math
 
 import pytest
 
-from mmcl.config.compose import CONF, compose_hydra, compose_one, expand
+from mmcl.cli import check
+from mmcl.config import compose
+from mmcl.config.compose import CONF, JOB_PARTS, compose_hydra, compose_one, expand
 from mmcl.config.schema import validate_train
 from mmcl.encoders import ImageNet, TextNet
 from mmcl.losses import Similarity
@@ -31,6 +34,32 @@ def test_the_first_and_the_last_job_are_valid_and_two_runs(sweep):
     assert first.run_key != last.run_key
     assert first.run.name == last.run.name
     assert "/" not in first.run.name or first.run.name.startswith("paper/")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("sweep=comm_digits", "method=comm", "encoder.fusion.blocks=2"), 6),
+        (("sweep=perspective_size", "data.n=2000", "encoder.encoding_size=1,2"), 6),
+        (("experiment=perspective/digits,perspective/drifters", "evaluator=[retrieval]"), 2),
+        (("sweep=comm_digits", "evaluator.probe_mlp=null"), 48),
+        (("sweep=comm_digits", "~evaluator.probe_mlp"), 48),
+    ],
+)
+def test_what_an_experiment_of_a_sweep_brings_can_be_overridden(command, expected):
+    """The keys are of no config that Hydra composes before there are jobs."""
+    found = {found.run_key: job for found, job in check(list(command), multirun=True)}
+    assert len(found) == expected
+    for job in found.values():
+        assert {
+            text for text in command if text[0] != "~" and "," not in text and "sweep" not in text
+        } <= set(job)
+
+
+def test_every_group_but_hydras_own_is_of_the_jobs():
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    assert set(JOB_PARTS) == groups - {"experiment", "hydra", "report", "sweep", "trainer"}
+    assert doctest.testmod(compose).failed == 0
 
 
 IMAGES = {

@@ -14,6 +14,7 @@ from mmcl.archives.published import Options, read_set
 from mmcl.config.compose import CONF
 from mmcl.records import tensors
 from tests.archives import published_sets as sets
+from tests.conftest import ROOT, process
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +104,56 @@ def test_two_epochs_and_an_evaluation(cli, experiment, method, views, more):
     assert set(rows.n_test) == {labels["test"]}
     published = {"mm_imdb": {"f1_macro", "f1_weighted"}, "vision_touch": {"mean_squared_error"}}
     assert published.get(experiment, {"balanced_accuracy"}) <= set(rows.metric)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "experiments", "methods", "reports"),
+    [
+        (
+            "multibench",
+            ("mosi", "mimic", "vision_touch", "vision_touch_contact_two"),
+            ("cross", "cross_self", "comm"),
+            {
+                "multibench": {"MOSI", "MIMIC", "Vision&Touch, contact"},
+                "multibench_position": {"squared error"},
+            },
+        ),
+        (
+            "multibench_three",
+            ("ur_funny_three", "vision_touch_contact"),
+            ("comm",),
+            {"multibench_three": {"UR-FUNNY", "Vision&Touch, contact"}},
+        ),
+        (
+            "multibench_films",
+            ("mm_imdb",),
+            ("slip", "comm"),
+            {"multibench_films": {"weighted F1", "macro F1"}},
+        ),
+    ],
+)
+def test_a_papers_table_is_filled_by_its_sweep(tmp_path, monkeypatch, sweep, experiments, methods, reports):
+    """Sets and methods that were not run leave their cells empty."""
+    monkeypatch.chdir(tmp_path)
+    for name in {experiment.split("_three")[0].split("_contact")[0] for experiment in experiments}:
+        convert(name)
+    names = ",".join(f"multibench/{experiment}" for experiment in experiments)
+    short = ("trainer.max_steps=1", "trainer.steps_per_execution=1", f"batch_size={BATCH}")
+    train = ("-m", f"sweep={sweep}", f"experiment={names}", f"method={','.join(methods)}", "seed=0", *short)
+    for command in (
+        (str(ROOT / "train.py"), *train, "hydra/launcher=basic"),
+        ("-m", "mmcl", "collect", f"multirun/{sweep}", "-o", "found"),
+        *(("-m", "mmcl", "report", name, "found", "--allow-missing") for name in reports),
+    ):
+        done = process(*command, cwd=tmp_path, OMP_NUM_THREADS="1")
+        _, said = done.communicate(timeout=580)
+        assert done.returncode == 0, said
+    for name, columns in reports.items():
+        cells = pd.read_csv(tmp_path / "found" / "report" / name / "table.csv")
+        filled = cells[cells.n > 0]
+        assert set(filled.column) == columns
+        assert len(filled) == len(methods) * len(columns)
+        assert filled.paper_mean.notna().all()
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,16 @@ def test_a_folder_of_two_images_whose_pictures_reach_wandb(tmp_path):
             "n=41: must be <= 20, the pairs of test: set evaluation.n_fit, n_test and pictures to that",
         ),
         (("encoder.vocabulary_size=20",), "encoder.vocabulary_size=20: must be > "),
+        (
+            (
+                "data.images=[]",
+                "data.texts=[caption,photo]",
+                "encoder=multimodal",
+                "encoder/backbone=words",
+                "encoder.backbone.vocabulary_size=20",
+            ),
+            "encoder.backbone.vocabulary_size=20: must be > ",
+        ),
         (("data.texts=[words]",), "own/pairs.csv: no column words; it has photo, caption, shape, count, hue"),
         (("data.train=nowhere.csv",), "nowhere.csv: no such file or folder; name one with data.train"),
     ],

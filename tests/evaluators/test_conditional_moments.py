@@ -80,6 +80,15 @@ def test_of_linear_encoders_it_is_the_exact_evaluators_within_the_samples_error(
     assert ours["v>u", "mean_error"].chance > 0.1 * float(COVARIANCE[:2, :2].trace())
 
 
+def test_a_power_of_two_is_the_squared_distance():
+    given = samples(50, lambda u, v: {"u": u, "v": v.expand(-1, 2)})
+    squared = rows_of(ConditionalMoments(50, "negative_squared_euclidean"), given)
+    for key, row in rows_of(ConditionalMoments(50, "negative_lp", lp_exponent=2.0), given).items():
+        assert row.value == pytest.approx(squared[key].value, rel=1e-9)
+    other = rows_of(ConditionalMoments(50, "negative_lp", lp_exponent=1.0), given)
+    assert other["v>u", "mean_error"].value != pytest.approx(squared["v>u", "mean_error"].value, rel=1e-3)
+
+
 def test_it_does_not_depend_on_how_many_queries_are_taken_at_a_time(monkeypatch):
     given = samples(50, lambda u, v: {"u": u, "v": v.expand(-1, 2)})
     whole = rows_of(ConditionalMoments(50), given)
