@@ -120,16 +120,6 @@ def test_a_folder_of_two_images_whose_pictures_reach_wandb(tmp_path):
             "n=41: must be <= 20, the pairs of test: set evaluation.n_fit, n_test and pictures to that",
         ),
         (("encoder.vocabulary_size=20",), "encoder.vocabulary_size=20: must be > "),
-        (
-            (
-                "data.images=[]",
-                "data.texts=[caption,photo]",
-                "encoder=multimodal",
-                "encoder/backbone=words",
-                "encoder.backbone.vocabulary_size=20",
-            ),
-            "encoder.backbone.vocabulary_size=20: must be > ",
-        ),
         (("data.texts=[words]",), "own/pairs.csv: no column words; it has photo, caption, shape, count, hue"),
         (("data.train=nowhere.csv",), "nowhere.csv: no such file or folder; name one with data.train"),
     ],
@@ -141,3 +131,14 @@ def test_what_does_not_fit_is_a_line_before_training(tmp_path, words, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("last.ckpt"))
+
+
+def test_a_backbone_that_knows_too_few_words_is_a_line_before_training(tmp_path):
+    write_pairs(tmp_path / "own", 200)
+    done = call(
+        tmp_path, "train.py", "experiment=pairs/comm", "data.train=own/pairs.csv", "data.images=[]",
+        "data.texts=[caption,photo]", "evaluation.n_test=10", "encoder/backbone=words",
+        "encoder.backbone.vocabulary_size=20",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    assert "encoder.backbone.vocabulary_size=20: must be > " in done.stderr
