@@ -16,23 +16,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mmcl.config.targets import unknown_choice, unknown_key
+from mmcl.config.targets import ALLOWED, unknown_choice, unknown_key
 from mmcl.errors import UserError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
-JOB_PARTS = (
-    "augmentation",
-    "callbacks",
-    "data",
-    "encoder",
-    "evaluator",
-    "logger",
-    "loss",
-    "method",
-    "optimizer",
-)
-"""Groups of which Hydra's own node knows nothing."""
+JOB_PARTS = (*(group for group in ALLOWED if group != "trainer"), "method")
+"""Groups of which Hydra's own node knows nothing; a launcher asks for the trainer's devices."""
 
 
 def compose_one(name: str, overrides: Sequence[str]) -> DictConfig:
@@ -108,8 +98,7 @@ def of_jobs(argument: str) -> bool:
     >>> [of_jobs(x) for x in ("seed=0", "trainer.devices=2", "hydra/launcher=slurm", "-m", "sweep=smoke")]
     [False, False, False, False, False]
     """
-    key = re.match(r"(?:~|\+{0,2})(\w+)", argument)
-    return key is not None and key[1] in JOB_PARTS
+    return re.split(r"\W", argument.lstrip("+~"), maxsplit=1)[0] in JOB_PARTS
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:

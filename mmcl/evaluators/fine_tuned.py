@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmcl.checks import require, require_choice
-from mmcl.evaluators.base import Objective, check_temperature, temperature_of
+from mmcl.evaluators.base import check_temperature, temperature_of
 from mmcl.evaluators.probes import choosing
-from mmcl.evaluators.zero_shot import CrossmodalClassifier, prototypes
+from mmcl.evaluators.retrieval import SIMILARITIES
+from mmcl.evaluators.zero_shot import CrossmodalClassifier, Task, prototypes
 
 PENALTIES = tuple(10.0**-k for k in range(8))
 """Of the squared change of the logits, which are of some hundreds at low temperatures: what is chosen between, beside
 not to learn at all."""
 
-
-LINEAR = ("negative_squared_euclidean", "cosine", "inner_product")
+LINEAR = tuple(name for name in SIMILARITIES if name != "negative_lp")
 """Similarities that are linear maps of the encodings, of unit rows for the cosine."""
 
 
@@ -119,22 +119,15 @@ class FineTuned(CrossmodalClassifier):
         check_temperature(self.temperature)
         require(0 < self.held_out < 1, "held_out", self.held_out, "in (0, 1)")
 
-    def _classify(
-        self,
-        z: Tensor,
-        other: Tensor,
-        target: Tensor,
-        z_test: Tensor,
-        objective: Objective | None,
-        chooses: Tensor | None,
-    ) -> Tensor:
-        temperature = temperature_of(self.temperature, objective)
+    def _classify(self, task: Task) -> Tensor:
+        temperature = temperature_of(self.temperature, task.objective)
 
         def start(rows: Tensor) -> Labels:
-            return label_encodings(prototypes(other[rows], target[rows]), self.similarity, temperature)
+            centres = prototypes(task.other[rows], task.target[rows])
+            return label_encodings(centres, self.similarity, temperature)
 
-        learned = self._chosen(self._prepared(z), target, start, chooses)
-        return learned(self._prepared(z_test)).argmax(dim=1)
+        learned = self._chosen(self._prepared(task.z), task.target, start, task.chooses)
+        return learned(self._prepared(task.z_test)).argmax(dim=1)
 
     def _prepared(self, z: Tensor) -> Tensor:
         z = z.double()

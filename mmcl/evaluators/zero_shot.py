@@ -37,6 +37,26 @@ def _check_known_classes(name: str, fit: Representations, test: Representations)
 
 
 @dataclass(frozen=True)
+class Task:
+    """Samples of known classes, and samples whose classes are asked for.
+
+    Fields:
+        z, other: ``(N, D)``, encodings of the modality that is classified, and of that which has the classes'.
+        target: ``(N,)``, places of the classes, 0 to C - 1.
+        z_test: ``(n, D)``, what is classified.
+        objective: the trained one, which may know a temperature.
+        chooses: ``(N,)``, bool: which samples choose between what the others teach; ``None``: not given.
+    """
+
+    z: Tensor
+    other: Tensor
+    target: Tensor
+    z_test: Tensor
+    objective: Objective | None
+    chooses: Tensor | None
+
+
+@dataclass(frozen=True)
 class CrossmodalClassifier(WithoutInterventions):
     """A classifier of one modality by another's encodings of the classes, and its rows; see :class:`ZeroShot`."""
 
@@ -75,8 +95,8 @@ class CrossmodalClassifier(WithoutInterventions):
             for known, true in zip(factor.unbind(1), test.factors[name].unbind(1), strict=True):
                 labels = known.to(fit.z[other].device).contiguous()
                 classes, places = labels.unique(return_inverse=True)
-                z, z_other = fit.z[query], fit.z[other]
-                found = classes[self._classify(z, z_other, places, test.z[query], objective, fit.chooses)]
+                task = Task(fit.z[query], fit.z[other], places, test.z[query], objective, fit.chooses)
+                found = classes[self._classify(task)]
                 values.append(balanced_accuracy(true.to(found.device), found))
                 chances.append(1 / len(classes))
             value, chance = (sum(x) / len(x) for x in (values, chances))
@@ -92,19 +112,8 @@ class CrossmodalClassifier(WithoutInterventions):
                 len(test),
             )
 
-    def _classify(
-        self,
-        z: Tensor,
-        other: Tensor,
-        target: Tensor,
-        z_test: Tensor,
-        objective: Objective | None,
-        chooses: Tensor | None,
-    ) -> Tensor:
-        """The place of the class of each row of ``z_test``, by samples whose classes have the places ``target``.
-
-        ``z``, ``other``: those samples' encodings of the modality that is classified, and of that of the classes.
-        """
+    def _classify(self, task: Task) -> Tensor:
+        """The place of the class of each row of ``task.z_test``."""
         raise NotImplementedError
 
 
@@ -133,15 +142,6 @@ class ZeroShot(CrossmodalClassifier):
         super().__post_init__()
         check_similarity(self.similarity, self.lp_exponent)
 
-    def _classify(
-        self,
-        z: Tensor,
-        other: Tensor,
-        target: Tensor,
-        z_test: Tensor,
-        objective: Objective | None,
-        chooses: Tensor | None,
-    ) -> Tensor:
-        return similarities(z_test, prototypes(other, target), self.similarity, self.lp_exponent).argmax(
-            dim=1
-        )
+    def _classify(self, task: Task) -> Tensor:
+        centres = prototypes(task.other, task.target)
+        return similarities(task.z_test, centres, self.similarity, self.lp_exponent).argmax(dim=1)
