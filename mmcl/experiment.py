@@ -8,7 +8,7 @@ import functools
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ from mmcl.worlds import (
     GaussianWorld,
     KnownWorld,
     SplitWorld,
+    StreamedWorld,
     World,
     content_of,
     part_of,
@@ -421,6 +422,17 @@ def _check_fit(config: Train, world: World) -> None:
             )
 
 
+def _doubts(config: Train, world: World) -> Iterator[str]:
+    """What is allowed, but hardly meant."""
+    if slow := config.trainer.slow_precision:
+        yield slow
+    if isinstance(world, StreamedWorld) and config.run.batch_size > len(world):
+        yield (
+            f"batch_size={config.run.batch_size}: more than the {len(world)} training samples, so that batches have "
+            f"some twice, and a contrastive loss takes the copy for a negative; take batch_size={len(world)} or less"
+        )
+
+
 def make_module(config: Train, world: World) -> ContrastiveModule:
     """Encoders and objective with their initial weights, a function of config and world alone."""
     seed = config.run.seed
@@ -504,8 +516,8 @@ def _train_weights(config: Train, run_dir: Path, world: World, manifest: Manifes
             raise UserError(
                 f"{checkpoint}: damaged ({error}); delete it, and the same command trains from the start"
             ) from None
-    if slow := config.trainer.slow_precision:
-        print(f"warning: {slow}", file=sys.stderr)
+    for doubt in _doubts(config, world):
+        print(f"warning: {doubt}", file=sys.stderr)
     context = Context(run_dir, world, config.run.seed)
     loggers = around.loggers.start(start)
     callbacks = [c for c in (spec.build(context) for spec in config.callbacks.values()) if c is not None]

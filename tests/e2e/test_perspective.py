@@ -70,6 +70,15 @@ def test_an_evaluator_of_gaussian_worlds_is_refused_before_anything_is_trained(t
     assert not list(tmp_path.glob("runs/*/*/checkpoints/*"))
 
 
+@pytest.mark.parametrize(("n", "warned"), [(99, True), (100, False)])
+def test_a_batch_of_more_samples_than_there_are_is_remarked(tmp_path, n, warned):
+    words = ["experiment=perspective/random_field", f"data.n={n}", "batch_size=100", "trainer.max_steps=1"]
+    command = [sys.executable, str(ROOT / "train.py"), *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0
+    assert ("warning: batch_size=100: more than the 99 training samples" in done.stderr) == warned
+
+
 def test_moments_of_encoders_that_are_not_linear(tmp_path):
     """An MLP of two correlated numbers, 300 steps: half of chance's squared error of the mean is gone."""
     _, rows, _ = run(
