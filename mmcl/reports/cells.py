@@ -339,7 +339,8 @@ def _check_seeds(grid: Grid, spec: Spec, inputs: Inputs, runs: pd.DataFrame) -> 
 
 
 def _varying_at_all(runs: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    return [c for c in columns if runs[c].nunique() > 1]
+    """The keys of which two values are known; of a run that has not begun some are not."""
+    return [c for c in columns if runs[c][runs[c] != ""].nunique() > 1]
 
 
 def _absent(cell: Cell, spec: Spec, runs: pd.DataFrame) -> pd.DataFrame:

@@ -98,12 +98,14 @@ def _references(axis: Any, cell: Cell, spec: Spec, place: float) -> None:
 def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
     """Scores over the swept value; a line for each combination of the other row columns, with a band over seeds."""
     series, ticks = _swept(grid, spec)
+    heads = [_common([grid.rows[i].label for _, i in points]) for points in series.values()]
+    said = len(series) > 1 and all(heads)  # else the values themselves, and the legend says of what
     figure = Figure(figsize=(1.2 + 3.4 * len(shown), 3.9), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     for axis, j in zip(axes, shown, strict=True):
         for number, (others, points) in enumerate(series.items()):
             colour = COLOURS[number % len(COLOURS)]
-            name = label_of([plain(v) for v in others]) or _ours(spec)
+            name = heads[number] if said else label_of([plain(v) for v in others]) or _ours(spec)
             found = [(x, grid.cells[i, j]) for x, i in points if grid.cells[i, j].values]
             _line(axis, found, spec, "o-", color=colour, label=name)
             xs = [x for x, _ in found]
@@ -123,7 +125,7 @@ def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
         axis.set_title(grid.columns[j].label, fontsize=10)
         _swept_axis(axis, spec, ticks)
     axes[0].set_ylabel(spec.figure.label)
-    _finish(figure, axes, spec, ", ".join(c for c in spec.rows.by if c != spec.figure.x))
+    _finish(figure, axes, spec, "" if said else ", ".join(c for c in spec.rows.by if c != spec.figure.x))
     return figure
 
 
@@ -194,6 +196,9 @@ def _swept_axis(axis: Any, spec: Spec, ticks: dict[str, float]) -> None:
                 f"({', '.join(list(ticks)[:3])}); leave x out of it"
             )
         axis.set_xscale("log")
+        # The values themselves: they are few, and powers of ten may not be among them.
+        axis.set_xticks([float(v) for v in ticks], [f"{float(v):,g}" for v in ticks])
+        axis.set_xticks([], minor=True)
     if spec.figure.log in ("y", "xy"):
         axis.set_yscale("log")
     if spec.figure.limits:

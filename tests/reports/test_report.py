@@ -189,6 +189,17 @@ def test_a_missing_seed_names_the_run_and_its_command(cli, tmp_path):
     assert "| causal | 0.935 ± 0.049 (n = 2 of 3) ✗ |" in table
 
 
+def test_what_is_not_known_of_runs_that_have_not_begun_is_no_difference(tmp_path):
+    """Of the false ones only the overrides are known; the one that failed is told by its swept value alone."""
+    folder = write_sweep(tmp_path / "sweep", skip=[(False, 0), (False, 1), (False, 2), (True, 1)])
+    write_run(folder, True, 1, status="FAILED", error="no space left")
+    collect([folder]).write(folder)
+    with pytest.raises(
+        UserError, match=rf"{key_of(True, 1)} \(data.causal=true, seed=1, failed: no space left\): "
+    ):
+        make_report(write_spec(tmp_path / "s.yaml"), folder)
+
+
 def test_a_failed_run_says_why(tmp_path):
     folder = write_sweep(tmp_path / "sweep", skip=[(True, 1)])
     write_run(folder, True, 1, status="FAILED", error="no space left")
