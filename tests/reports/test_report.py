@@ -190,12 +190,12 @@ def test_a_missing_seed_names_the_run_and_its_command(cli, tmp_path):
 
 
 def test_what_is_not_known_of_runs_that_have_not_begun_is_no_difference(tmp_path):
-    """Of the false ones only the overrides are known; the one that failed is told by its swept value alone."""
-    folder = write_sweep(tmp_path / "sweep", skip=[(False, 0), (False, 1), (False, 2), (True, 1)])
-    write_run(folder, True, 1, status="FAILED", error="no space left")
+    """Of the causal ones only the overrides are known; the one that failed is told by its swept value alone."""
+    folder = write_sweep(tmp_path / "sweep", skip=[(True, 0), (True, 1), (True, 2), (False, 1)])
+    write_run(folder, False, 1, status="FAILED", error="no space left")
     collect([folder]).write(folder)
     with pytest.raises(
-        UserError, match=rf"{key_of(True, 1)} \(data.causal=true, seed=1, failed: no space left\): "
+        UserError, match=rf"{key_of(False, 1)} \(data.causal=false, seed=1, failed: no space left\): "
     ):
         make_report(write_spec(tmp_path / "s.yaml"), folder)
 
