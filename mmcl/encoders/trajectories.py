@@ -20,23 +20,28 @@ class Trajectories:
     ``g = P . A_M . ... . A_1 . L``: blocks are multi-head attention and an MLP, each after a LayerNorm and with a
     residual. Baptista et al. (2025), Section 6.3, with M = 12 on 1,000 positions; widths, heads and the embedding of
     times are not stated there. Here times are told by sines and cosines, and positions are first brought to mean 0 and
-    variance 1 for each time by itself, by fixed numbers from a sample: what differs soon after the start is small.
+    variance 1 for each time by itself, by fixed numbers from a sample: what differs soon after the start is small. So
+    are their differences, which are ours: in a smooth path what tells of all but the mean velocity is small.
 
     Args:
         blocks: M >= 1.
         width: of tokens, d', even.
         heads: of attention, >= 1; must divide the width.
         every: of the positions every so many-th is seen, from the last one back; >= 1.
+        differences: orders of the differences to the positions before, of those that are seen, which stand beside each:
+            velocities, accelerations, ...; >= 0. Where one of the positions is not there they are 0.
     """
 
     blocks: int = 3
     width: int = 64
     heads: int = 4
     every: int = 1
+    differences: int = 0
 
     def __post_init__(self) -> None:
         for name in ("blocks", "width", "heads", "every"):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        require(self.differences >= 0, "differences", self.differences, ">= 0")
         good = self.width % 2 == 0 and self.width % self.heads == 0
         require(good, "width", self.width, f"even, and a multiple of heads={self.heads}")
 
@@ -55,8 +60,9 @@ class TrajectoryNet(nn.Module):
 
     def __init__(self, sample: Tensor, size: int, spec: Trajectories) -> None:
         super().__init__()
-        values, _ = split_series(sample.double())
         self.every = spec.every
+        self.differences = spec.differences
+        values = with_differences(*split_series(sample.double()), spec.differences)
         self.register_buffer("mean", values.mean(dim=0).float())
         # (what never varies would be divided by 0)
         spread = values.std(dim=0, correction=0)
@@ -80,6 +86,7 @@ class TrajectoryNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         values, there = split_series(x[:, (x.shape[1] - 1) % self.every :: self.every])
+        values = with_differences(values, there, self.differences)
         h = self.lift((values - self.mean) / self.std) + self.times
         padded = None if bool(there.all()) else ~there
         for block in self.blocks:
@@ -88,3 +95,22 @@ class TrajectoryNet(nn.Module):
         last = (there * steps).argmax(dim=1)  # the last that is there; of a path without any, the first
         z: Tensor = self.project(self.norm(h[torch.arange(len(h), device=h.device), last]))
         return z
+
+
+def with_differences(values: Tensor, there: Tensor, orders: int) -> Tensor:
+    """Values ``(B, T, d)`` and beside them so many orders of their differences to the step before: ``(B, T, d (1 +
+    orders))``. A difference is 0 where a step that it is made of is not there, or lies before the first.
+
+    >>> x = torch.tensor([[[1.0], [4.0], [9.0], [16.0]]])
+    >>> with_differences(x, torch.ones(1, 4, dtype=torch.bool), 2)[0].T
+    tensor([[ 1.,  4.,  9., 16.],
+            [ 0.,  3.,  5.,  7.],
+            [ 0.,  0.,  2.,  2.]])
+    """
+    parts, known = [values], there
+    for _ in range(orders):
+        before = parts[-1].roll(1, dims=1)
+        known = known & known.roll(1, dims=1)
+        known[:, 0] = False
+        parts.append(torch.where(known[..., None], parts[-1] - before, 0.0))
+    return torch.cat(parts, dim=2)

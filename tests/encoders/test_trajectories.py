@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmcl.encoders import ByView, Fixed, Trajectories
+from mmcl.encoders.trajectories import with_differences
 from mmcl.worlds import Drifters
 
 
@@ -62,11 +63,34 @@ def test_steps_that_are_not_there_are_not_seen():
     assert torch.allclose(net(cut), net(other), atol=1e-12)
 
 
+@pytest.mark.parametrize("orders", [1, 2])
+def test_differences_are_of_the_positions_that_are_seen_and_there(orders):
+    x = views()["path"].double()
+    there = torch.rand(len(x), 10, generator=torch.Generator().manual_seed(3)) < 0.8
+    wild = torch.where(there[..., None], x[..., :2], 1e3)
+    found = with_differences(wild, there, orders)[..., 2 * orders :]
+    for i in range(len(x)):  # slowly: one row and step after the other
+        for t in range(10):
+            here = t >= orders and bool(there[i, t - orders : t + 1].all())
+            expected = x[i, : t + 1, :2].diff(n=orders, dim=0)[-1] if here else torch.zeros(2)
+            assert torch.allclose(found[i, t], expected.double(), atol=1e-12)
+    net = build(
+        Trajectories(blocks=1, width=16, heads=2, every=3, differences=orders),
+        {"path": x, "flow": views()["flow"]},
+    )
+    moved = x.clone()
+    moved[:, [1, 2, 4, 5, 7, 8]] += 1.0
+    flow = views()["flow"].double()
+    assert torch.equal(net({"path": moved, "flow": flow})["path"], net({"path": x, "flow": flow})["path"])
+
+
 def test_bad_values_are_refused_by_name():
     with pytest.raises(ValueError, match="width=18: must be even, and a multiple of heads=4"):
         Trajectories(width=18)
     with pytest.raises(ValueError, match="every=0"):
         Trajectories(every=0)
+    with pytest.raises(ValueError, match="differences=-1: must be >= 0"):
+        Trajectories(differences=-1)
     with pytest.raises(ValueError, match="view 'path': shape"):
         ByView(8, {"flow": Fixed(), "path": SPEC}).build(
             {"flow": torch.zeros(3, 8), "path": torch.zeros(3, 4)}, torch.Generator()
