@@ -21,16 +21,25 @@ def stream_functions(coefficients: np.ndarray, waves: np.ndarray, size: int) -> 
     return np.einsum("nk,ka,kb->nba", coefficients, along, down, optimize=True).real
 
 
-def flow_pictures(coefficients: np.ndarray, waves: np.ndarray, size: int = 64) -> np.ndarray:
-    """Stream functions, each on a scale of its own, blue below 0 and red above: ``(n, 3, size, size)``, uint8."""
+def flow_pictures(
+    coefficients: np.ndarray, waves: np.ndarray, start: np.ndarray, size: int = 128
+) -> np.ndarray:
+    """Stream functions, each on a scale of its own, blue below 0 and red above: ``(n, 3, size, size)``, uint8.
+
+    Where drifters start, ``(2,)``, is a black square of five pixels.
+    """
     psi = stream_functions(coefficients, waves, size)
     largest = np.abs(psi).max(axis=(1, 2), keepdims=True)
     colours = mpl.colormaps["RdBu_r"](0.5 + 0.5 * psi / np.where(largest > 0, largest, 1))
-    return np.ascontiguousarray((255 * colours[..., :3]).round().astype(np.uint8).transpose(0, 3, 1, 2))
+    pictures = (255 * colours[..., :3]).round().astype(np.uint8)
+    column, row = np.floor(start * size).astype(int)
+    around = np.arange(-2, 3)
+    pictures[:, (row + around)[:, None] % size, (column + around) % size] = 0
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
 
 
-def path_pictures(paths: np.ndarray, start: np.ndarray, size: int = 64, between: int = 20) -> np.ndarray:
-    """Paths on the torus, from dark (its start) to bright: ``(n, 3, size, size)``, uint8, on white.
+def path_pictures(paths: np.ndarray, start: np.ndarray, size: int = 128, between: int = 20) -> np.ndarray:
+    """Paths on the torus, three pixels wide, from dark (its start) to bright: ``(n, 3, size, size)``, uint8, on white.
 
     Args:
         paths: ``(n, T, 2)``, not modulo 1.
@@ -46,7 +55,9 @@ def path_pictures(paths: np.ndarray, start: np.ndarray, size: int = 64, between:
     pixels = np.floor((fine % 1.0) * size).astype(int) % size
     colours = (255 * mpl.colormaps["viridis"](np.linspace(0, 0.95, fine.shape[1]))[:, :3]).round()
     pictures = np.full((n, size, size, 3), 255, dtype=np.uint8)
-    rows = np.arange(n)
+    rows, beside = np.arange(n)[:, None, None], np.arange(-1, 2)
     for point in range(fine.shape[1]):  # later ones lie above
-        pictures[rows, pixels[:, point, 1], pixels[:, point, 0]] = colours[point]
+        across, down = pixels[:, point].T
+        down = (down[:, None, None] + beside[:, None]) % size
+        pictures[rows, down, (across[:, None, None] + beside) % size] = colours[point]
     return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))

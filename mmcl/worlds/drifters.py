@@ -167,13 +167,15 @@ class DriftersWorld:
         return Batch(views, {"flow": views["flow"]})
 
     def shown(self, view: str, x: Tensor) -> np.ndarray:
-        """Pictures ``(n, 3, 64, 64)``, uint8: of ``flow`` the stream function at time 0, of ``path`` the path."""
+        """Pictures ``(n, 3, 128, 128)``, uint8: of ``flow`` the stream function at time 0 and where drifters start, of
+        ``path`` the path."""
         from mmcl.rendering.flows import flow_pictures, path_pictures  # matplotlib is slow to import
 
+        start = np.array(self.model.start)
         if view == "flow":
             real, imaginary = x.cpu().double().chunk(2, dim=1)
-            return flow_pictures(torch.complex(real, imaginary).numpy(), self.waves.numpy())
-        return path_pictures(x[..., :2].cpu().double().numpy(), np.array(self.model.start))
+            return flow_pictures(torch.complex(real, imaginary).numpy(), self.waves.numpy(), start)
+        return path_pictures(x[..., :2].cpu().double().numpy(), start)
 
     def paths(self, flow: Tensor) -> Tensor:
         """The positions of a drifter in each flow ``(n, 2, modes)``, float64: ``(n, positions, 2)``."""

@@ -118,17 +118,20 @@ def test_steady_flows_keep_their_stream_function():
 def test_views_are_shown_as_pictures():
     w = world(modes=1, frequency=0.0)  # k = (0, 1): psi = cos(2 pi x_2), largest at the upper and lower edge
     pictures = w.shown("flow", torch.tensor([[1.0, 0.0]]))
-    assert (pictures.shape, pictures.dtype) == ((1, 3, 64, 64), np.uint8)
+    assert (pictures.shape, pictures.dtype) == ((1, 3, 128, 128), np.uint8)
     red, _, blue = pictures[0].astype(int)
     assert (red[0] > blue[0] + 50).all()
-    assert (blue[32] > red[32] + 50).all()
-    assert (pictures[0] == pictures[0][:, :, :1]).all()
+    assert (blue[64] > red[64] + 50).all()
+    start = (pictures[0] == 0).all(axis=0)  # at (0.75, 0.75)
+    assert start.sum() == 25
+    assert start[94:99, 94:99].all()
+    assert (pictures[0] == pictures[0][:, :, :1])[:, ~start.any(axis=1)].all()
     path = torch.tensor([[[0.76, 0.95, 1.0], [0.76, 1.2, 1.0]]])
     shown = w.shown("path", path)[0].transpose(1, 2, 0)
     seen = (shown != 255).any(axis=2)
     rows, columns = seen.nonzero()
-    assert set(columns) == {48}
-    assert set(rows) == {*range(48, 64), *range(13)}  # over the edge, and in again
+    assert set(columns) == {95, 96, 97, 98}  # from 96 to 97, three pixels wide
+    assert set(rows) == {*range(95, 128), *range(27)}  # over the edge, and in again
 
 
 def test_bad_values_are_refused_by_name():
