@@ -8,7 +8,7 @@ import functools
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -426,10 +426,11 @@ def _doubts(config: Train, world: World) -> Iterator[str]:
     """What is allowed, but hardly meant."""
     if slow := config.trainer.slow_precision:
         yield slow
-    if isinstance(world, StreamedWorld) and config.run.batch_size > len(world):
+    known = isinstance(world, StreamedWorld) and isinstance(world, Sized)
+    if known and config.run.batch_size > (n := len(world)):
         yield (
-            f"batch_size={config.run.batch_size}: more than the {len(world)} training samples, so that batches have "
-            f"some twice, and a contrastive loss takes the copy for a negative; take batch_size={len(world)} or less"
+            f"batch_size={config.run.batch_size}: more than the {n} training samples, so that every batch has some "
+            f"twice, and a contrastive loss takes the copy for a negative; with batch_size={n} each has all once"
         )
 
 

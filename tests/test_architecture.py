@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "jobs": {"errors", "config", "experiment", "reports", "records", "training", "hydra", "omegaconf"},
     "pictures": BASE | {"numpy", "matplotlib", "sklearn"},
     "visuals": {"torch", "numpy", "matplotlib", "evaluators", "pictures", "records", "worlds"},
-    "plane": {"torch", "numpy", "theory", "pictures", "records", "visuals"},
+    "plane": {"torch", "numpy", "losses", "theory", "pictures", "records", "visuals"},
     "supervised": {"torch", "data", "encoders", "evaluators"},
     "commands": {
         "torch", "data", "plane", "supervised", "errors", "cli", "config", "experiment", "reports", "records",

@@ -29,7 +29,7 @@ class Trajectories:
         heads: of attention, >= 1; must divide the width.
         every: of the positions every so many-th is seen, from the last one back; >= 1.
         differences: orders of the differences to the positions before, of those that are seen, which stand beside each:
-            velocities, accelerations, ...; >= 0. Where one of the positions is not there they are 0.
+            velocities, accelerations, ...; >= 0. Where one of the positions is not there they are 0, their mean.
     """
 
     blocks: int = 3
@@ -62,10 +62,12 @@ class TrajectoryNet(nn.Module):
         super().__init__()
         self.every = spec.every
         self.differences = spec.differences
-        values = with_differences(*split_series(sample.double()), spec.differences)
-        self.register_buffer("mean", values.mean(dim=0).float())
+        values, known = with_differences(*split_series(sample.double()), spec.differences)
+        count = known.sum(dim=0).clamp(min=1)
+        mean = values.sum(dim=0) / count
+        spread = (((values - mean) * known).square().sum(dim=0) / count).sqrt()
+        self.register_buffer("mean", mean.float())
         # (what never varies would be divided by 0)
-        spread = values.std(dim=0, correction=0)
         self.register_buffer("std", torch.where(spread > 0, spread, 1.0).float())
         self.register_buffer("times", line_positions(values.shape[1], spec.width).float())
         self.lift = nn.Linear(values.shape[2], spec.width)
@@ -86,8 +88,8 @@ class TrajectoryNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         values, there = split_series(x[:, (x.shape[1] - 1) % self.every :: self.every])
-        values = with_differences(values, there, self.differences)
-        h = self.lift((values - self.mean) / self.std) + self.times
+        values, known = with_differences(values, there, self.differences)
+        h = self.lift((values - self.mean) / self.std * known) + self.times
         padded = None if bool(there.all()) else ~there
         for block in self.blocks:
             h = block(h, src_key_padding_mask=padded)
@@ -97,20 +99,21 @@ class TrajectoryNet(nn.Module):
         return z
 
 
-def with_differences(values: Tensor, there: Tensor, orders: int) -> Tensor:
-    """Values ``(B, T, d)`` and beside them so many orders of their differences to the step before: ``(B, T, d (1 +
-    orders))``. A difference is 0 where a step that it is made of is not there, or lies before the first.
+def with_differences(values: Tensor, there: Tensor, orders: int) -> tuple[Tensor, Tensor]:
+    """Values ``(B, T, d)`` and beside them so many orders of their differences to the step before, ``(B, T, d (1 +
+    orders))``, and which of these are known, bool: those of steps that are all there. The others are 0.
 
     >>> x = torch.tensor([[[1.0], [4.0], [9.0], [16.0]]])
-    >>> with_differences(x, torch.ones(1, 4, dtype=torch.bool), 2)[0].T
+    >>> with_differences(x, torch.ones(1, 4, dtype=torch.bool), 2)[0][0].T
     tensor([[ 1.,  4.,  9., 16.],
             [ 0.,  3.,  5.,  7.],
             [ 0.,  0.,  2.,  2.]])
     """
-    parts, known = [values], there
+    parts, known = [values], [there]
     for _ in range(orders):
-        before = parts[-1].roll(1, dims=1)
-        known = known & known.roll(1, dims=1)
-        known[:, 0] = False
-        parts.append(torch.where(known[..., None], parts[-1] - before, 0.0))
-    return torch.cat(parts, dim=2)
+        both = known[-1] & known[-1].roll(1, dims=1)
+        both[:, 0] = False
+        parts.append(parts[-1] - parts[-1].roll(1, dims=1))
+        known.append(both)
+    mask = torch.stack(known, dim=2).repeat_interleave(values.shape[2], dim=2)
+    return torch.where(mask, torch.cat(parts, dim=2), 0.0), mask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,4 +58,28 @@ def draw_plane(grid: np.ndarray, truth: PlaneLaw, models: Sequence[PlaneLaw]) ->
     for axis, title in zip(axes[0], COLUMNS, strict=True):
         axis.set_title(title, fontsize=10)
     axes[-1][1].legend(fontsize=8)
+    return figure
+
+
+def draw_sampled(losses: Mapping[str, Mapping[int, np.ndarray]]) -> Figure:
+    """How far the loss of a batch is from the exact one, by batch size: root mean squares over batches.
+
+    ``losses``: name -> batch size -> the differences. A grey line falls as one over the root of the batch size.
+    """
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axis = figure.subplots()
+    for (name, of), marker in zip(losses.items(), "osD^v", strict=False):
+        axis.plot(
+            list(of), [np.sqrt((x**2).mean()) for x in of.values()], f"{marker}-", markersize=4, label=name
+        )
+    sizes = np.array(list(next(iter(losses.values()))))
+    axis.plot(sizes, 1 / np.sqrt(sizes), color="#9e9e9e", linewidth=2.4, zorder=0, label="1 / √batch size")
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axis.set_xticks([], minor=True)
+    axis.set_xlabel("batch size")
+    axis.set_ylabel("loss of a batch less the exact one, nats")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False)
     return figure

@@ -99,7 +99,8 @@ def _lines(grid: Grid, spec: Spec, shown: Sequence[int]) -> Figure:
     """Scores over the swept value; a line for each combination of the other row columns, with a band over seeds."""
     series, ticks = _swept(grid, spec)
     heads = [_common([grid.rows[i].label for _, i in points]) for points in series.values()]
-    said = len(series) > 1 and all(heads)  # else the values themselves, and the legend says of what
+    # Else the values themselves, and the legend says of what.
+    said = len(series) > 1 and all(heads) and len(set(heads)) == len(heads)
     figure = Figure(figsize=(1.2 + 3.4 * len(shown), 3.9), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     for axis, j in zip(axes, shown, strict=True):

@@ -158,10 +158,6 @@ class StreamedWorld(World, Protocol):
     ahead: int
     """How many threads shall read before they are asked, >= 1."""
 
-    def __len__(self) -> int:
-        """How many samples there are, of which an epoch has each once."""
-        ...
-
     def take(self, seed: int, first: int, n: int) -> Batch:
         """The ``n`` samples from position ``first`` on of the sequence that ``seed`` is trained on: a pure function."""
         ...

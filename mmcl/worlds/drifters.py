@@ -51,7 +51,8 @@ class Drifters:
     Fields:
         modes: >= 1.
         smoothness: >= 0.
-        speed: of the velocity's components, their root mean square; a drifter goes some ``speed x duration`` far.
+        speed: of the velocity's components, their root mean square. By default paths are 0.3 long on average, and end
+            half of that from their start.
         frequency: standard deviation of omega_k, which is normal and drawn with the world; >= 0. 0: steady flows.
         duration: T > 0.
         steps: >= 1, a multiple of ``positions``.

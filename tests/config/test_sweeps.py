@@ -120,7 +120,7 @@ def test_the_papers_scale_of_the_perspective_is_the_papers():
     assert drifters.trainer.max_steps == math.ceil(20 * 32_268 / 128)
     world, path = drifters.data.world, drifters.encoder.views["path"]
     assert (world.modes, world.duration, world.steps, world.positions) == (49, 0.1, 10_000, 1000)
-    assert (path.blocks, path.every, drifters.encoder.encoding_size) == (12, 1, 98)
+    assert (path.blocks, path.every, path.differences, drifters.encoder.encoding_size) == (12, 1, 0, 98)
 
 
 @pytest.mark.parametrize(

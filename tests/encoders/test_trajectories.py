@@ -1,10 +1,12 @@
 """Attention over positions."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from mmcl.encoders import ByView, Fixed, Trajectories
-from mmcl.encoders.trajectories import with_differences
+from mmcl.encoders.trajectories import TrajectoryNet, with_differences
 from mmcl.worlds import Drifters
 
 
@@ -47,9 +49,10 @@ def test_the_order_of_positions_counts_and_every_kth_is_seen_from_the_last_back(
     assert not torch.allclose(whole(swapped), whole(x["path"]))
 
 
-def test_steps_that_are_not_there_are_not_seen():
+@pytest.mark.parametrize("differences", [0, 2])
+def test_steps_that_are_not_there_are_not_seen(differences):
     x = {k: v.double() for k, v in views().items()}
-    net = build(SPEC, x).encoders["path"]
+    net = build(dataclasses.replace(SPEC, differences=differences), x).encoders["path"]
     cut = x["path"].clone()
     cut[:, 2, 2] = 0.0
     other = cut.clone()
@@ -68,11 +71,13 @@ def test_differences_are_of_the_positions_that_are_seen_and_there(orders):
     x = views()["path"].double()
     there = torch.rand(len(x), 10, generator=torch.Generator().manual_seed(3)) < 0.8
     wild = torch.where(there[..., None], x[..., :2], 1e3)
-    found = with_differences(wild, there, orders)[..., 2 * orders :]
+    found, known = (part[..., 2 * orders :] for part in with_differences(wild, there, orders))
     for i in range(len(x)):  # slowly: one row and step after the other
         for t in range(10):
+            assert bool(known[i, t].all()) == bool(known[i, t].any())
             here = t >= orders and bool(there[i, t - orders : t + 1].all())
             expected = x[i, : t + 1, :2].diff(n=orders, dim=0)[-1] if here else torch.zeros(2)
+            assert bool(known[i, t, 0]) == here
             assert torch.allclose(found[i, t], expected.double(), atol=1e-12)
     net = build(
         Trajectories(blocks=1, width=16, heads=2, every=3, differences=orders),
@@ -95,3 +100,17 @@ def test_bad_values_are_refused_by_name():
         ByView(8, {"flow": Fixed(), "path": SPEC}).build(
             {"flow": torch.zeros(3, 8), "path": torch.zeros(3, 4)}, torch.Generator()
         )
+
+
+def test_what_is_not_there_is_no_part_of_the_scale():
+    """A wild value where nothing is there changes neither mean nor spread, of positions or of differences."""
+    x = views()["path"].double()
+    x[::2, 2, 2] = 0.0
+    wild = x.clone()
+    wild[::2, 2, :2] = 1e3
+    nets = [TrajectoryNet(sample, 8, dataclasses.replace(SPEC, differences=2)) for sample in (x, wild)]
+    assert torch.equal(nets[0].mean, nets[1].mean)
+    assert torch.equal(nets[0].std, nets[1].std)
+    there = x[1::2, :, :2]
+    assert torch.allclose(nets[0].mean[2, :2], there[:, 2].mean(dim=0).float())
+    assert torch.allclose(nets[0].std[2, 2:4], (there[:, 2] - there[:, 1]).std(dim=0, correction=0).float())

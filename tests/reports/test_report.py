@@ -12,6 +12,7 @@ import yaml
 from mmcl.errors import UserError
 from mmcl.reports.cells import Cell, Score, spread, std
 from mmcl.reports.collect import collect
+from mmcl.reports.figures import draw
 from mmcl.reports.report import make_report
 from mmcl.reports.spec import Entry, PaperValue, read_spec
 from tests.conftest import ROOT
@@ -187,6 +188,29 @@ def test_a_missing_seed_names_the_run_and_its_command(cli, tmp_path):
     assert cli("mmcl", "report", "s.yaml", "sweep", "--allow-missing").code == 0
     table = (folder / "report" / "s" / "table.md").read_text()
     assert "| causal | 0.935 ± 0.049 (n = 2 of 3) ✗ |" in table
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["independent, 4", "causal, 4"], ["independent", "causal"]),
+        (["numbers, 4", "numbers, 4 again"], ["false", "true"]),  # one name for two lines would hide one
+        (["independent", "causal, 4"], ["false", "true"]),
+    ],
+)
+def test_lines_are_named_as_their_rows_and_a_log_axis_by_its_values(sweep, tmp_path, labels, said):
+    rows = {
+        "label": "setting, batch size",
+        "by": ["data.causal", "batch_size"],
+        "entries": [{"at": [c, 4], "label": label} for c, label in zip((False, True), labels, strict=True)],
+    }
+    figure = {"kind": "lines", "x": "batch_size", "log": "x"}
+    name = write_spec(tmp_path / "s.yaml", rows=rows, figure=figure, paper=None, ceiling=False)
+    report = make_report(name, sweep)
+    axis = draw(report.grid, report.spec).axes[0]
+    assert axis.get_legend_handles_labels()[1] == said
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["4"]
+    assert not axis.get_xticks(minor=True).size
 
 
 def test_what_is_not_known_of_runs_that_have_not_begun_is_no_difference(tmp_path):
