@@ -34,7 +34,7 @@ def test_tables_are_those_that_the_commands_wrote(source):
 def test_a_result_shows_the_tables_of_its_reports(page):
     written = {
         line
-        for source in (ROOT / "results").glob("*/report/*/table.md")
+        for source in (ROOT / "results").glob("*/report/*/*.md")
         for line in tables(source.read_text())
     }
     shown = tables(page.read_text())
