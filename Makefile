@@ -14,7 +14,7 @@ LAUNCHER ?= local
 PAPER := $(if $(filter paper,$(SCALE)),paper/)
 ITEMS := table1 table4 figure5 figure6 figure5c_plain figure6_longer figure7a figure8 spectrum content_size content_size_style objectives views \
 	figure3 figure11 figure10a figure10a_longer figure10a_cooler figure10b comm_trifeature comm_bias comm_fusion comm_digits \
-	comm_images multibench multibench_three multibench_films perspective_size perspective_batch perspective_samples perspective_optimiser perspective_losses perspective_digits perspective_digits_settings perspective_drifters
+	comm_images multibench multibench_three multibench_films perspective_size perspective_size_all perspective_batch perspective_samples perspective_optimiser perspective_losses perspective_digits perspective_digits_settings perspective_drifters
 # Where an item's sweeps and reports are not called as itself; and what of its learning curves is collected.
 SWEEPS_figure5 := figure5a figure5b figure5c
 SWEEPS_figure6 := figure6ab figure6cd

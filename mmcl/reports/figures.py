@@ -226,7 +226,7 @@ def _curves(grid: Grid, spec: Spec, curves: pd.DataFrame) -> Figure:
     if spec.figure.limits:
         axis.set_ylim(*spec.figure.limits)
     axis.spines[["top", "right"]].set_visible(False)
-    _finish(figure, [axis], spec, spec.rows.label)
+    _finish(figure, [axis], spec, spec.rows.label if len(grid.rows) > 1 else "")
     return figure
 
 
