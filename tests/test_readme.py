@@ -33,9 +33,7 @@ def test_tables_are_those_that_the_commands_wrote(source):
 @pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.parent.name)
 def test_a_result_shows_the_tables_of_its_reports(page):
     written = {
-        line
-        for source in (ROOT / "results").glob("*/report/*/*.md")
-        for line in tables(source.read_text())
+        line for source in (ROOT / "results").glob("*/report/*/*.md") for line in tables(source.read_text())
     }
     shown = tables(page.read_text())
     assert shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -280,4 +281,5 @@ def _finish(figure: Figure, axes: Sequence[Any], spec: Spec, legend: str = "") -
             handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=8, frameon=False,
             title=legend or None, title_fontsize=8,
         )  # fmt: skip
-    figure.suptitle(spec.title, fontsize=11)
+    # Letters of this size are about a twelfth of an inch wide.
+    figure.suptitle(textwrap.fill(spec.title, int(12 * figure.get_figwidth())), fontsize=11)
