@@ -42,6 +42,7 @@ REPORTS_comm_digits := comm_digits comm_digits_decomposition comm_digits_bits
 REPORTS_comm_bias := comm_bias comm_bias_texture comm_bias_rank
 REPORTS_comm_fusion := comm_fusion comm_fusion_decomposition
 SWEEPS_comm_images := comm_images comm_images_untrained
+REPORTS_perspective_size_all := perspective_size
 SWEEPS_perspective_losses := perspective_losses perspective_distance
 CURVES_figure6 := loss
 CURVES_perspective_drifters := $(foreach part,test train,$(foreach way,path_to_flow flow_to_path,$(part)_$(way)_recall_at_1 $(part)_$(way)_recall_at_5))

@@ -146,15 +146,17 @@ def sampled_losses(pair: GaussianPair, generator: torch.Generator) -> dict[str, 
     Batches are those of :data:`BATCHES`, the same for all models, float32 as training has them.
     """
     root = torch.linalg.cholesky(pair.covariance).float()
-    best = {name: fit.optimum(pair) for name, fit in MODELS.items()}
-    found: dict[str, dict[int, np.ndarray]] = {name.replace("\n", " "): {} for name in MODELS}
-    for size, count in BATCHES.items():
-        batches = [
-            (torch.randn(size, 2, generator=generator) @ root.mT).split(1, dim=1) for _ in range(count)
-        ]
-        for name, fit in MODELS.items():
-            losses = [fit.of_batch(u, v, best[name].tilt) for u, v in batches]
-            found[name.replace("\n", " ")][size] = np.array(losses) - best[name].loss
+    batches = {
+        size: [(torch.randn(size, 2, generator=generator) @ root.mT).split(1, dim=1) for _ in range(count)]
+        for size, count in BATCHES.items()
+    }
+    found = {}
+    for name, fit in MODELS.items():
+        best = fit.optimum(pair)
+        found[name.replace("\n", " ")] = {
+            size: np.array([fit.of_batch(u, v, best.tilt) for u, v in of]) - best.loss
+            for size, of in batches.items()
+        }
     return found
 
 

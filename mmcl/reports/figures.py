@@ -191,6 +191,8 @@ def _swept_axis(axis: Any, spec: Spec, ticks: dict[str, float]) -> None:
     axis.set_xlabel(spec.figure.x_label)
     if not all(_is_number(v) for v in ticks):
         axis.set_xticks(list(ticks.values()), list(ticks))
+    elif all(float(v).is_integer() for v in ticks):  # sizes: there is nothing between them
+        axis.xaxis.get_major_locator().set_params(integer=True)
     if spec.figure.log in ("x", "xy"):
         if not all(_is_number(v) and float(v) > 0 for v in ticks):
             raise UserError(

@@ -12,9 +12,13 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.slow
 
 
-def run(folder, *words):
+def call(folder, *words):
     command = [sys.executable, str(ROOT / "train.py"), *words]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
+
+
+def run(folder, *words):
+    done = call(folder, *words)
     assert done.returncode == 0, done.stderr
     (found,) = folder.glob("runs/*/*")
     return found, pd.read_csv(found / "results.csv"), done.stdout
@@ -62,8 +66,7 @@ def test_drifters_find_their_flows(tmp_path):
 
 def test_an_evaluator_of_gaussian_worlds_is_refused_before_anything_is_trained(tmp_path):
     words = ["experiment=perspective/digits", "evaluator=[conditional_moments]", "trainer.max_steps=1"]
-    command = [sys.executable, str(ROOT / "train.py"), *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    done = call(tmp_path, *words)
     assert done.returncode == 1
     assert "evaluator.conditional_moments: the world's covariance is not known" in done.stderr
     assert "Traceback" not in done.stderr
@@ -73,8 +76,7 @@ def test_an_evaluator_of_gaussian_worlds_is_refused_before_anything_is_trained(t
 @pytest.mark.parametrize(("n", "warned"), [(99, True), (100, False)])
 def test_a_batch_of_more_samples_than_there_are_is_remarked(tmp_path, n, warned):
     words = ["experiment=perspective/random_field", f"data.n={n}", "batch_size=100", "trainer.max_steps=1"]
-    command = [sys.executable, str(ROOT / "train.py"), *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    done = call(tmp_path, *words)
     assert done.returncode == 0
     assert ("warning: batch_size=100: more than the 99 training samples" in done.stderr) == warned
 
